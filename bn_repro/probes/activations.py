@@ -1,0 +1,143 @@
+"""How the distribution of every layer's activations looks at one step (Figures 1b and 1c), for any network."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bn_repro.probes.undisturbed import undisturbed
+
+MAX_SORTED = 16_384  # values; the rank of a percentile of this many is off by less than 0.011 at 95 % confidence
+LINEAR_RANGE = (-10.0, 10.0)
+# At these inputs a sigmoid is within 0.05 of its bounds; tanh(x) = 2 sigmoid(2x) - 1 has the same at half of it.
+SATURATION = float(np.log(19))
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place whose values are measured.
+
+    Args:
+        name: how the record calls it, for example `hidden.2/after_norm`.
+        module: the module whose first input or whose output is measured.
+        is_input: measure the input instead of the output.
+        bounds: the histogram's range; values beyond it count in its outer bins.
+        unsaturated: the open interval outside of which a value counts as saturated.
+    """
+
+    name: str
+    module: nn.Module
+    is_input: bool
+    bounds: tuple[float, float]
+    unsaturated: tuple[float, float]
+
+
+def sites_around(network: nn.Module) -> list[Site]:
+    """List, for every submodule with children `norm` and `nonlinearity`, the places before, between and after them."""
+    sites = []
+    for name, layer in network.named_modules():
+        if isinstance(getattr(layer, "norm", None), nn.Module) and isinstance(getattr(layer, "nonlinearity", None), nn.Module):
+            into, out_of, bounds = unsaturated_intervals(layer.nonlinearity)
+            sites += [
+                Site(f"{name}/before_norm", layer.norm, True, LINEAR_RANGE, into),
+                Site(f"{name}/after_norm", layer.norm, False, LINEAR_RANGE, into),
+                Site(f"{name}/after_nonlinearity", layer.nonlinearity, False, bounds, out_of),
+            ]
+    return sites
+
+
+def unsaturated_intervals(nonlinearity: nn.Module) -> tuple[tuple[float, float], ...]:
+    """Return where g is not flat, as an interval of its input and of its output, and the range of its output."""
+    if isinstance(nonlinearity, nn.Sigmoid):
+        return (-SATURATION, SATURATION), (0.05, 0.95), (0.0, 1.0)
+    if isinstance(nonlinearity, nn.Tanh):
+        return (-SATURATION / 2, SATURATION / 2), (-0.9, 0.9), (-1.0, 1.0)
+    if isinstance(nonlinearity, nn.ReLU):
+        return (0.0, np.inf), (0.0, np.inf), (0.0, LINEAR_RANGE[1])
+    return (-np.inf, np.inf), (-np.inf, np.inf), LINEAR_RANGE
+
+
+class ActivationProbe:
+    """Measure the activations of a network on a batch: percentiles, moments, saturation, histogram.
+
+        probe = ActivationProbe(network, sites_around(network))
+        logits, arrays = probe(x)
+
+    Args:
+        percentiles: in [0, 100].
+        num_units: the first so many units (features or feature maps) whose own percentiles are returned.
+        num_bins: of the fixed-edge histogram over all units.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        sites: Sequence[Site],
+        percentiles: Sequence[float] = (15, 50, 85),
+        num_units: int = 25,
+        num_bins: int = 100,
+    ):
+        self.network, self.sites, self.percentiles = network, list(sites), list(percentiles)
+        self.num_units, self.num_bins = num_units, num_bins
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, dict[str, np.ndarray]]:
+        """Return the logits by batch statistics, and `{"<site>/<measure>": array}`.
+
+        The measures: `percentiles` (P,), `unit_percentiles` (U, P), `mean`, `std`, `saturated` (a fraction),
+        `histogram` (bins,) of counts and `range` (2,). Training is the same, bit for bit, with and without it.
+        """
+        arrays: dict[str, np.ndarray] = {}
+        with undisturbed(self.network), self._listening(arrays):
+            logits = self.network(x)
+        return logits, arrays
+
+    @contextmanager
+    def _listening(self, arrays: dict[str, np.ndarray]) -> Iterator[None]:
+        hooks = []
+        try:
+            for site in self.sites:
+                hooks.append(site.module.register_forward_hook(self._hook(site, arrays)))
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _hook(self, site: Site, arrays: dict[str, np.ndarray]):
+        def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+            for measure, value in self.measure(site, args[0] if site.is_input else output).items():
+                arrays[f"{site.name}/{measure}"] = value
+
+        return hook
+
+    def measure(self, site: Site, values: Tensor) -> dict[str, np.ndarray]:
+        """Describe activations (N, C, ...) at a site."""
+        values = values.detach().float()
+        low, high = site.unsaturated
+        histogram = torch.histc(values.clamp(*site.bounds), self.num_bins, *site.bounds)
+        std, mean = torch.std_mean(values, correction=0)
+        by_unit = values[:, : self.num_units].transpose(0, 1).flatten(1)  # (U, N * locations)
+        return {
+            "percentiles": percentiles_of(values.flatten(), self.percentiles).cpu().numpy(),
+            "unit_percentiles": percentiles_of(by_unit, self.percentiles).cpu().numpy(),
+            "mean": mean.cpu().numpy(),
+            "std": std.cpu().numpy(),
+            "saturated": ((values <= low) | (values >= high)).float().mean().cpu().numpy(),
+            "histogram": histogram.to(torch.int32).cpu().numpy(),
+            "range": np.asarray(site.bounds, dtype=np.float32),
+        }
+
+
+def percentiles_of(values: Tensor, percentiles: Sequence[float]) -> Tensor:
+    """Return percentiles (..., P) along the last dimension, linearly interpolated.
+
+    Exact up to `MAX_SORTED` values; of more, an evenly spaced subsample is sorted.
+    """
+    stride = -(-values.shape[-1] // MAX_SORTED)
+    ordered = values[..., ::stride].sort(dim=-1).values
+    rank = torch.tensor(percentiles, device=values.device, dtype=torch.float64) / 100 * (ordered.shape[-1] - 1)
+    below = rank.floor().long()
+    above = rank.ceil().long()
+    return torch.lerp(ordered[..., below], ordered[..., above], (rank - below).to(ordered.dtype))

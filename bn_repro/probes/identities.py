@@ -1,0 +1,72 @@
+"""Do the paper's exact statements hold in a trained network: scale invariance (section 3.3), folding (section 3.1)?"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from bn_repro.norms import fold_batch_norms, foldable_pairs
+from bn_repro.probes.undisturbed import undisturbed
+
+
+def scale_invariance_errors(network: nn.Module, x: Tensor, scale: float, generator: torch.Generator) -> dict[str, float]:
+    """Return how far section 3.3's three identities are from holding, for W scaled to aW; the worst layer counts.
+
+    With f(W) = BN(W u) at each layer's own input u and a random output gradient: `output` compares f(aW) with
+    f(W), `input_gradient` df(aW)/du with df(W)/du, `weight_gradient` df(aW)/d(aW) with (1/a) df(W)/dW. Each is
+    the l2 norm of the difference over that of the right-hand side. All are float32, with the layer's own eps.
+
+    Args:
+        x: a batch of the network's inputs.
+        scale: the factor a.
+    """
+    inputs: dict[str, Tensor] = {}
+    layers = {name: m for name, m in network.named_modules() if hasattr(m, "affine") and isinstance(getattr(m, "norm", None), nn.Module)}
+    hooks = [layer.register_forward_pre_hook(keep_input(inputs, name)) for name, layer in layers.items()]
+    try:
+        with undisturbed(network):
+            network(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    worst = {"output": 0.0, "input_gradient": 0.0, "weight_gradient": 0.0}
+    for name, layer in layers.items():
+        out, by_u, by_w = output_and_gradients(layer, inputs[name], 1.0, generator.clone_state())
+        out_a, by_u_a, by_w_a = output_and_gradients(layer, inputs[name], scale, generator.clone_state())
+        errors = (relative(out_a, out), relative(by_u_a, by_u), relative(by_w_a, by_w / scale))
+        worst = {key: max(value, error) for (key, value), error in zip(worst.items(), errors)}
+    return worst
+
+
+def keep_input(inputs: dict[str, Tensor], name: str):
+    def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        inputs[name] = args[0].detach().clone()
+
+    return hook
+
+
+def output_and_gradients(layer: nn.Module, u: Tensor, scale: float, generator: torch.Generator) -> tuple[Tensor, ...]:
+    """Return norm((aW) u) and the gradients in u and in aW of its product with a random tensor, in training mode."""
+    affine, norm = copy.deepcopy(layer.affine), copy.deepcopy(layer.norm).train()
+    with torch.no_grad():
+        affine.weight.mul_(scale)
+    u = u.clone().requires_grad_()
+    output = norm(affine(u))
+    direction = torch.randn(output.shape, generator=generator).to(output)
+    return output.detach(), *torch.autograd.grad(output, [u, affine.weight], direction)
+
+
+def relative(value: Tensor, reference: Tensor) -> float:
+    return ((value - reference).norm() / reference.norm().clamp_min(torch.finfo(reference.dtype).tiny)).item()
+
+
+@torch.no_grad()
+def folding_error(network: nn.Module, x: Tensor) -> tuple[int, float]:
+    """Return (number of folded norms, largest output difference over largest output) of the folded network."""
+    folded = fold_batch_norms(network)
+    modes = [(module, module.training) for module in network.modules()]
+    expected = network.eval()(x)
+    for module, mode in modes:
+        module.training = mode
+    error = (folded(x) - expected).abs().max() / expected.abs().max()
+    return len(foldable_pairs(network)), error.item()

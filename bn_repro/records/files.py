@@ -1,0 +1,69 @@
+"""How a file is written so that no crash leaves half of it, and what every file of a run is called."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+CONFIG = "config.yaml"
+ENVIRONMENT = "environment.json"
+METRICS = "metrics.jsonl"
+ACTIVATIONS = "activations.npz"
+WEIGHTS = "weights.safetensors"
+SUMMARY = "summary.json"
+CHECKPOINTS = "checkpoints"
+LOCK = ".lock"
+ERROR = "error.txt"
+
+CLAIMS = "claims.json"
+REPORT_TEXT = "REPORT.md"
+REPORT_PAGE = "report.html"
+FIGURES = "figures"
+PUBLISHED_RUNS = "runs"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace `path` by `content`, wholly or not at all, also if the power fails.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; the old file is then untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(unfinished, 0o644)
+        os.replace(unfinished, path)
+    except BaseException:
+        Path(unfinished).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the folder's entries, not only the files in them, survive a power failure."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def as_json(value: Any) -> bytes:
+    """Encode as indented JSON with one trailing newline; not-a-number and infinity become null."""
+    return (json.dumps(without_nan(value), indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def without_nan(value: Any) -> Any:
+    """Replace floats that JSON does not know by None, at any depth."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nan(item) for item in value]
+    if isinstance(value, float) and not (value - value == 0):
+        return None
+    return value

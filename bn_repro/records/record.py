@@ -1,0 +1,166 @@
+"""What a run leaves on disk: its config, its machine, a row of metrics a step, activation records, a summary."""
+
+import fcntl
+import io
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from bn_repro.config import Config
+from bn_repro.records import files
+
+FINISHED, DIVERGED = "finished", "diverged"
+
+
+def address_of(config: Config) -> str:
+    """Return `<experiment>/<tier>/<name>`."""
+    return f"{config.experiment}/{config.tier}/{config.name}"
+
+
+def run_folder(config: Config) -> Path:
+    return Path(config.results_folder) / address_of(config)
+
+
+class RunBusy(RuntimeError):
+    """Another process is writing this run."""
+
+
+class RunWriter:
+    """Write one run's folder; a row is on disk when `append` returns, a summary means complete.
+
+    Args:
+        folder: the run's address under the results folder.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.activation_rows: list[dict[str, np.ndarray]] = []
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = open(folder / files.LOCK, "w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            raise RunBusy(f"{folder} is being written by another process") from error
+        self._metrics = open(folder / files.METRICS, "ab")
+
+    def close(self) -> None:
+        self._metrics.close()
+        self._lock.close()
+
+    def begin(self, config: dict[str, Any], environment: dict[str, Any]) -> None:
+        """Write what was asked for and on what machine, before the first step."""
+        files.write_atomically(self.folder / files.CONFIG, yaml.safe_dump(config, sort_keys=False).encode())
+        files.write_atomically(self.folder / files.ENVIRONMENT, files.as_json(environment))
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Append one object to the metrics."""
+        self._metrics.write((json.dumps(files.without_nan(row)) + "\n").encode())
+        self._metrics.flush()
+
+    def append_activations(self, step: int, arrays: dict[str, np.ndarray]) -> None:
+        """Keep one activation record, which reaches the disk with the next `sync`."""
+        self.activation_rows.append({"step": np.asarray(step), **arrays})
+
+    def sync(self) -> None:
+        """Force all rows so far to the disk; called before a checkpoint, so that none is ahead of its rows."""
+        os.fsync(self._metrics.fileno())
+        if self.activation_rows:
+            buffer = io.BytesIO()
+            names = self.activation_rows[0]
+            np.savez_compressed(buffer, **{name: np.stack([row[name] for row in self.activation_rows]) for name in names})
+            files.write_atomically(self.folder / files.ACTIVATIONS, buffer.getvalue())
+
+    def rewind(self, step: int) -> None:
+        """Forget every row of `step` and later, as well as a row cut short by a kill."""
+        kept = []
+        for line in (self.folder / files.METRICS).read_bytes().split(b"\n")[:-1]:
+            if json.loads(line)["step"] >= step:
+                break
+            kept.append(line + b"\n")
+        self._metrics.close()
+        files.write_atomically(self.folder / files.METRICS, b"".join(kept))
+        self._metrics = open(self.folder / files.METRICS, "ab")
+        self.activation_rows = []
+        path = self.folder / files.ACTIVATIONS
+        if step and path.exists():
+            with np.load(path) as stacked:
+                arrays = {name: stacked[name] for name in stacked.files}
+            num_kept = int((arrays["step"] < step).sum())
+            self.activation_rows = [{name: array[row] for name, array in arrays.items()} for row in range(num_kept)]
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Write the summary, whose presence means that the run is complete."""
+        self.sync()
+        files.write_atomically(self.folder / files.SUMMARY, files.as_json(summary))
+
+
+@dataclass(frozen=True)
+class Run:
+    """Read one run's folder, each file when first asked for."""
+
+    folder: Path
+
+    @property
+    def is_complete(self) -> bool:
+        return (self.folder / files.SUMMARY).exists()
+
+    @property
+    def address(self) -> str:
+        """Return `<experiment>/<tier>/<name>`."""
+        return "/".join(self.folder.parts[-3:])
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """Return the resolved config, flat: `{"train.lr": 0.5, ...}`; empty if the run never began."""
+        path = self.folder / files.CONFIG
+        return flatten(yaml.safe_load(path.read_text())) if path.exists() else {}
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        return json.loads((self.folder / files.ENVIRONMENT).read_text())
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        return json.loads((self.folder / files.SUMMARY).read_text())
+
+    @cached_property
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return the rows of whole lines, in order of steps."""
+        lines = (self.folder / files.METRICS).read_bytes().split(b"\n")[:-1]
+        return [json.loads(line) for line in lines]
+
+    @cached_property
+    def activations(self) -> dict[str, np.ndarray]:
+        """Return `{"step": (R,), "<layer>/<place>/<measure>": (R, ...)}`; empty if no probe ran."""
+        path = self.folder / files.ACTIVATIONS
+        if not path.exists():
+            return {}
+        with np.load(path) as stacked:
+            return {name: stacked[name] for name in stacked.files}
+
+    def column(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return (steps, values) of one metric over the rows that have it."""
+        rows = [(row["step"], row[name]) for row in self.metrics if row.get(name) is not None]
+        steps, values = zip(*rows) if rows else ((), ())
+        return np.asarray(steps, dtype=int), np.asarray(values, dtype=float)
+
+
+def find_runs(root: Path, experiment: str, tier: str) -> list[Run]:
+    """List the complete runs of an experiment and tier under a results folder, by name."""
+    folders = sorted((root / experiment / tier).glob("*/"))
+    return [run for run in map(Run, folders) if run.is_complete]
+
+
+def flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Turn {"train": {"lr": 1}} into {"train.lr": 1}."""
+    flat = {}
+    for name, value in nested.items():
+        flat.update(flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value})
+    return flat

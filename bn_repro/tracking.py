@@ -1,0 +1,113 @@
+"""How Weights & Biases mirrors a record: same rows, own step axis, fixed-edge histograms; never in the run's way."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bn_repro.config import WandbConfig
+from bn_repro.records.record import Run
+
+SECONDS_TO_CONNECT = 20
+
+
+class Mirror:
+    """Copy a run to W&B. The first failure is told in one line, and the run goes on without it.
+
+    Args:
+        address: `<experiment>/<tier>/<name>` of the run; the W&B id is made of it, so a resumed run goes on.
+        config: the resolved config, nested.
+    """
+
+    def __init__(self, settings: WandbConfig, address: str, config: dict[str, Any]):
+        self.run: Any = None
+        if settings.mode == "disabled":
+            return
+        start = lambda mode: start_wandb(settings, mode, address, config)
+        self.run = self._safely(lambda: start(settings.mode))
+        if self.run is None and settings.mode == "online":
+            print("warning: W&B goes on offline; `wandb sync` sends it later", file=sys.stderr)
+            self.run = self._safely(lambda: start("offline"))
+
+    def log(self, row: dict[str, Any], activations: dict[str, np.ndarray] | None = None) -> None:
+        """Log one row of metrics and, if there is one, the activation record of the same step."""
+        if self.run is not None:
+            self._safely(lambda: self.run.log(as_wandb_row(row, activations or {})))
+
+    def finish(self, summary: dict[str, Any] | None) -> None:
+        """Close the run; a summary of None says that it was interrupted."""
+        if self.run is not None and summary is not None:
+            self._safely(lambda: self.run.summary.update({"final": summary}))
+        if self.run is not None:
+            self._safely(lambda: self.run.finish(exit_code=0 if summary is not None else 1))
+        self.run = None
+
+    def _safely(self, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except Exception as error:
+            self.run = None
+            reason = str(error).strip().split("\n")[0]
+            print(f"warning: W&B failed ({type(error).__name__}: {reason}); the run goes on without it", file=sys.stderr)
+            return None
+
+
+def start_wandb(settings: WandbConfig, mode: str, address: str, config: dict[str, Any]) -> Any:
+    import wandb
+
+    experiment, tier, name = address.split("/")
+    Path(settings.folder).mkdir(parents=True, exist_ok=True)
+    run = wandb.init(
+        project=settings.project,
+        entity=settings.entity,
+        mode=mode,
+        dir=settings.folder,
+        id=wandb_id(address),
+        resume="allow" if mode == "online" else None,
+        group=experiment,
+        job_type="train",
+        name=name,
+        tags=[tier],
+        config=config,
+        settings=wandb.Settings(silent=True, console="off", init_timeout=SECONDS_TO_CONNECT, x_disable_stats=True),
+    )
+    run.define_metric("step", hidden=True)
+    run.define_metric("*", step_metric="step")
+    return run
+
+
+def wandb_id(address: str) -> str:
+    """Turn an address into the letters that W&B allows in an id."""
+    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in address)[-128:]
+
+
+def as_wandb_row(row: dict[str, Any], activations: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Return one `log` call's content: metrics, scalars and a histogram per layer and place."""
+    import wandb
+
+    logged = {name: value for name, value in row.items() if value is not None}
+    for name, array in activations.items():
+        site, measure = name.rsplit("/", 1)
+        if measure == "histogram":
+            low, high = activations[f"{site}/range"]
+            edges = np.linspace(low, high, len(array) + 1)
+            logged[f"histograms/{site}"] = wandb.Histogram(np_histogram=(array, edges))
+        elif measure == "percentiles":
+            logged |= {f"percentiles/{site}/{rank}": float(value) for rank, value in enumerate(array)}
+        elif measure in ("mean", "std", "saturated"):
+            logged[f"{measure}/{site}"] = float(array)
+    return logged
+
+
+def export(run: Run, settings: WandbConfig, config: dict[str, Any]) -> None:
+    """Rebuild a clean W&B run from a record, whatever fragments its training left."""
+    mirror = Mirror(settings, run.address, config)
+    activations = run.activations
+    row_of_step = {int(step): row for row, step in enumerate(activations.get("step", ()))}
+    for row in run.metrics:
+        at = row_of_step.get(row["step"])
+        arrays = {} if at is None else {name: array[at] for name, array in activations.items() if name != "step"}
+        mirror.log(row, arrays)
+    mirror.finish(run.summary if run.is_complete else None)

@@ -1,0 +1,122 @@
+"""How a network is trained: one loop, the same for every network, norm and probe."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bn_repro.config import TrainConfig
+from bn_repro.data.images import Batches, Images
+from bn_repro.training.schedule import lr_at
+
+
+class Interrupted(Exception):
+    """The run was asked to stop; its state is saved and it can go on."""
+
+
+@dataclass
+class TrainState:
+    """Everything that the next step depends on, but for the batch, which depends on the step alone."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    losses: list[Tensor] = field(default_factory=list)  # of the steps since the last row of metrics
+    first_bad_step: int | None = None
+
+    def as_plain(self) -> dict[str, Any]:
+        """Return tensors and plain values, for a checkpoint."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "losses": torch.stack(self.losses) if self.losses else torch.empty(0),
+            "rng": torch.get_rng_state(),
+        }
+
+    def restore(self, plain: dict[str, Any]) -> None:
+        self.network.load_state_dict(plain["network"])
+        self.optimizer.load_state_dict(plain["optimizer"])
+        self.step = plain["step"]
+        self.losses = list(plain["losses"])
+        torch.set_rng_state(plain["rng"].cpu())
+
+
+def train(
+    state: TrainState,
+    batches: Batches,
+    config: TrainConfig,
+    measure: Callable[[int, float | None], None],
+    save: Callable[[], None],
+    poll: Callable[[], None],
+) -> None:
+    """Train from `state.step` to the last step, or to the first row of metrics after the loss left the finite numbers.
+
+    Args:
+        measure: called with the step and the mean loss since its last call, at every step; it owns its cadence.
+        save: called to checkpoint the state; always before `measure`, so that a resumed run repeats the row.
+
+        poll: called before every step; it shows progress, and raises `Interrupted` when the run is to stop.
+
+    Raises:
+        Interrupted: `poll` or `measure` raised it; the state was saved.
+    """
+    network, optimizer = state.network, state.optimizer
+    start = state.step
+    try:
+        while True:
+            if state.step > start and state.step % config.checkpoint_every == 0:
+                save()
+            if state.step % config.eval_every == 0 or state.step == config.steps:
+                state.first_bad_step = first_bad_step(state)
+                measure(state.step, mean_loss(state.losses))
+                state.losses.clear()
+            if state.step == config.steps or state.first_bad_step is not None:
+                return
+            poll()
+            lr = lr_at(state.step, config)
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            x, y = batches.at(state.step)
+            loss = F.cross_entropy(network(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            state.losses.append(loss.detach())
+            state.step += 1
+    except Interrupted:
+        save()
+        raise
+
+
+def mean_loss(losses: list[Tensor]) -> float | None:
+    return torch.stack(losses).double().mean().item() if losses else None
+
+
+def first_bad_step(state: TrainState) -> int | None:
+    """Return the first step since the last row whose loss was not finite; read only here, so steps never wait."""
+    if not state.losses:
+        return None
+    is_bad = ~torch.stack(state.losses).isfinite()
+    return state.step - len(state.losses) + int(is_bad.nonzero()[0]) if is_bad.any() else None
+
+
+@torch.no_grad()
+def evaluate(network: nn.Module, images: Images, poll: Callable[[], None], batch_size: int = 1000) -> tuple[float, float]:
+    """Return (accuracy as a fraction, mean cross-entropy in nats) at inference, and restore the training mode."""
+    was_training = network.training
+    network.eval()
+    num_correct, loss_sum = 0.0, 0.0
+    try:
+        for start in range(0, len(images), batch_size):
+            poll()
+            x, y = images.between(start, start + batch_size)
+            logits = network(x)
+            num_correct += (logits.argmax(1) == y).sum()
+            loss_sum += F.cross_entropy(logits, y, reduction="sum").double()
+    finally:
+        network.train(was_training)
+    return float(num_correct) / len(images), float(loss_sum) / len(images)

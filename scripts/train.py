@@ -1,0 +1,31 @@
+"""Train one run, or with -m a grid: python scripts/train.py experiment=mnist_sigmoid/quick norm=batch seed=0"""
+
+import sys
+
+from bn_repro.command_line import CONFIGS, MAIN_CONFIG, refuse_mistakes, register_schema, run_name, to_config
+
+import hydra
+from omegaconf import DictConfig
+
+
+def task(composed: DictConfig) -> None:
+    from hydra.core.hydra_config import HydraConfig
+
+    config = to_config(composed)
+    config.name = run_name(config, HydraConfig.get().overrides.task)
+
+    from bn_repro.launch import run_here
+
+    exit_code = run_here(config)
+    if exit_code:
+        sys.exit(exit_code)
+
+
+if __name__ == "__main__":
+    try:
+        refuse_mistakes(sys.argv[1:])
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    register_schema()
+    hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=MAIN_CONFIG)(task)()
