@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Optional
 
+TIERS = ("smoke", "quick", "long", "gpu", "imagenet")
 DATASETS = ("mnist", "fashion_mnist", "synthetic")
 NETWORKS = ("sigmoid_mlp",)
 NORMS = ("none", "batch", "outside_gradient", "outside_gradient_center")
@@ -101,7 +102,7 @@ class WandbConfig:
 @dataclass
 class Config:
     experiment: str = knob("name of the experiment")
-    tier: str = knob("size of the experiment", choices=("smoke", "quick", "long", "gpu", "imagenet"))
+    tier: str = knob("size of the experiment", choices=TIERS)
     arm: str = knob("name of what is compared")
     name: str = knob("last part of the run's address", changes_result=False)
     norm: str = knob("shorthand for network.norm", choices=NORMS)

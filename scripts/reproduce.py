@@ -1,62 +1,95 @@
 """Do every run of a tier, skip what is done, and print the claim table: ./scripts/reproduce.sh --tier quick"""
 
 import argparse
-import difflib
 import os
+import signal
 import sys
 from pathlib import Path
 
 from rich.console import Console
 
+from bn_repro.claims.claims import CLAIMS
 from bn_repro.command_line import configs_of, experiments
-from bn_repro.config import Config, differences
+from bn_repro.config import TIERS, Config, differences, nearest
+from bn_repro.data.fetch import fetch
 from bn_repro.launch import FAILED, INTERRUPTED, estimated_seconds, run_many
 from bn_repro.progress import clock
+from bn_repro.records.files import PUBLISHED, REPORTS, RUNS
 from bn_repro.records.record import Run, address_of, run_folder
-
-PUBLISHED = Path("results/published")
-TIERS = ("smoke", "quick", "long")
+from bn_repro.report.page import as_terminal_table, build_report, headline, write_report
 
 
 def main() -> int:
     arguments = parse()
-    chosen = chosen_experiments(arguments.tier, arguments.only)
+    try:
+        chosen, claims = chosen_experiments(arguments.tier, arguments.only)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     configs = [config for name in chosen for config in configs_of(name)]
     if arguments.dry_run:
         return dry_run(configs, arguments.jobs)
     console = Console()
-    done = run_many(configs, arguments.jobs, console, lambda config: estimated_seconds(config, PUBLISHED))
-    failed = [outcome for outcome in done if outcome.kind == FAILED]
+    try:
+        for name, folder in sorted({(config.data.name, config.data.folder) for config in configs}):
+            if name != "synthetic":
+                fetch(name, Path(folder))
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    console.print(f"tier {arguments.tier}: {len(configs)} runs of {', '.join(name.split('/')[0] for name in chosen)}", highlight=False)
+    outcomes = run_many(configs, arguments.jobs, console, lambda config: estimated_seconds(config, PUBLISHED))
+    failed = [outcome for outcome in outcomes if outcome.kind == FAILED]
     for outcome in failed:
-        console.print(f"failed: {outcome.address}: {outcome.reason}", highlight=False, markup=False)
-    if len(done) < len(configs) or any(outcome.kind == INTERRUPTED for outcome in done):
-        console.print("interrupted; everything done is kept, and the same command goes on from here")
-        return 130
+        print(f"failed: {outcome.address}: {outcome.reason}", file=sys.stderr)
+    if len(outcomes) < len(configs) or any(outcome.kind == INTERRUPTED for outcome in outcomes):
+        console.print("interrupted; all that was done is kept, and the same command goes on from here")
+        return 128 + signal.SIGINT
+    report = build_report(RUNS, arguments.tier, PUBLISHED / arguments.tier)
+    page = write_report(report, REPORTS / arguments.tier)
+    console.print(as_terminal_table(report, claims))
+    console.print(f"{headline(report)}\nreport: {page}", highlight=False)
     return 1 if failed else 0
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="./scripts/reproduce.sh", description=__doc__.split(":")[0])
+    parser = argparse.ArgumentParser(prog="./scripts/reproduce.sh", description=__doc__.split(":")[0] + ".")
     parser.add_argument("--tier", default="quick", choices=TIERS, help="size of all experiments (default: quick)")
     parser.add_argument("--only", metavar="EXPERIMENT_OR_CLAIM", help="do the runs of one experiment, or those that one claim needs")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="runs at once (default: one a core)")
+    parser.add_argument("--jobs", type=positive, default=os.cpu_count(), metavar="N", help="runs at once (default: one a core)")
     parser.add_argument("--dry-run", action="store_true", help="list every run, its estimated time and whether it is done; do nothing")
     return parser.parse_args()
 
 
-def chosen_experiments(tier: str, only: str | None) -> list[str]:
+def positive(text: str) -> int:
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of runs; give 1 or more")
+    return int(text)
+
+
+def chosen_experiments(tier: str, only: str | None) -> tuple[list[str], set[str] | None]:
+    """Return the experiments to do, and the claims to show (None: all).
+
+    Raises:
+        ValueError: the tier has no experiments, or `only` names neither an experiment of it nor a claim.
+    """
     names = experiments(tier)
+    if not names:
+        raise ValueError(f"tier {tier} has no experiments yet")
     if only is None:
-        return names
-    choices = [name.split("/")[0] for name in names]
-    if only in choices:
-        return [f"{only}/{tier}"]
-    close = difflib.get_close_matches(only, choices, n=1)
-    print(f"error: --only {only}: no such experiment or claim{f'; did you mean {close[0]}?' if close else ''}; choices: {', '.join(choices)}", file=sys.stderr)
-    sys.exit(2)
+        return names, None
+    by_claim = {claim.id: claim.experiments for claim in CLAIMS}
+    wanted = by_claim.get(only, {only})
+    chosen = [name for name in names if name.split("/")[0] in wanted]
+    if not chosen:
+        choices = [*(name.split("/")[0] for name in names), *by_claim]
+        raise ValueError(f"--only {only}: no such experiment or claim{nearest(only, choices)}; choices: {', '.join(choices)}")
+    shown = {only} if only in by_claim else {id for id, needed in by_claim.items() if needed & wanted}
+    return chosen, shown
 
 
 def dry_run(configs: list[Config], jobs: int) -> int:
+    """Print every run, its estimated time from the published records, and its state; do nothing."""
     total: float | None = 0.0
     for config in configs:
         run = Run(run_folder(config))

@@ -47,7 +47,7 @@ def keep_input(inputs: dict[str, Tensor], name: str):
 
 def output_and_gradients(layer: nn.Module, u: Tensor, scale: float, generator: torch.Generator) -> tuple[Tensor, ...]:
     """Return norm((aW) u) and the gradients in u and in aW of its product with a random tensor, in training mode."""
-    affine, norm = copy.deepcopy(layer.affine), copy.deepcopy(layer.norm).train()
+    affine, norm = copy.deepcopy(layer.affine).requires_grad_(), copy.deepcopy(layer.norm).train()
     with torch.no_grad():
         affine.weight.mul_(scale)
     u = u.clone().requires_grad_()

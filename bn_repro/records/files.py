@@ -16,6 +16,11 @@ CHECKPOINTS = "checkpoints"
 LOCK = ".lock"
 ERROR = "error.txt"
 
+RESULTS = Path("results")
+RUNS = RESULTS / "runs"
+REPORTS = RESULTS / "report"
+PUBLISHED = RESULTS / "published"
+
 CLAIMS = "claims.json"
 REPORT_TEXT = "REPORT.md"
 REPORT_PAGE = "report.html"

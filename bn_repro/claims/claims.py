@@ -1,0 +1,146 @@
+"""What the paper claims, what it printed, and the rule that we judge it by. Every rule was written before its run."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bn_repro.claims import measures
+from bn_repro.claims.measures import Pairs, difference, increase, over_subjects, reduction
+from bn_repro.claims.statistics import Estimate
+from bn_repro.claims.verdicts import Above, Below
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement, and how records answer it.
+
+    Args:
+        paper: the number that the paper prints, or what it says instead.
+        reference, subject: `<experiment>/<arm>` of the two arms, compared seed by seed.
+        measure: from pairs of runs to an estimate in `unit`.
+        rule: from an estimate to a verdict.
+        control: `<experiment>/<arm>` without BN that stands for the subject in the negative control. Where it is the
+            reference itself, seed s is compared with seed s + 1.
+    """
+
+    id: str
+    section: str
+    statement: str
+    paper: str
+    unit: str
+    reference: str
+    subject: str
+    measure: Callable[[Pairs], Estimate]
+    rule: Above | Below
+    control: str
+
+    @property
+    def experiments(self) -> set[str]:
+        return {arm.split("/")[0] for arm in (self.reference, self.subject, self.control)}
+
+
+PLAIN = "mnist_sigmoid/none"  # at its best point of the protocol's grid
+BN = "mnist_sigmoid/batch"  # at the plain network's best point
+BN_BEST = "mnist_best/bn_best"  # at its own best point
+
+
+def figure_1(suffix: str, where: str, subject: str) -> Sequence[Claim]:
+    """List Figure 1's claims for one choice of BN's hyperparameters."""
+    stability = "its percentiles are far more stable (not printed)"
+    rows = (
+        ("accuracy", "ends with the higher test accuracy", "higher (not printed)", "points", difference(measures.final_accuracy), Above(0)),
+        ("steps", "needs fewer steps to the plain network's final accuracy", "fewer (not printed)", "x", measures.speedup, Above(1)),
+        ("median", "moves the median input of a last-layer sigmoid less", stability, "x", reduction(measures.median_path), Above(1, 2)),
+        ("width", "changes the 15-85 width of that input less", stability, "x", reduction(measures.width_path), Above(1, 2)),
+        ("distance", "keeps that layer's inputs nearer to their final distribution", stability, "x", reduction(measures.distance_to_final), Above(1, 2)),
+    )
+    return [
+        Claim(f"fig1-{name}-{suffix}", "4.1", f"BN {statement} ({where})", paper, unit, PLAIN, subject, measure, rule, PLAIN)
+        for name, statement, paper, unit, measure, rule in rows
+    ]
+
+
+FAULTY, FAULTY_SCALED = "faulty_norm/outside_gradient_center", "faulty_norm/outside_gradient"
+
+CLAIMS: tuple[Claim, ...] = (
+    *figure_1("common", "both at the plain network's best learning rate", BN),
+    *figure_1("best", "each at its own best learning rate", BN_BEST),
+    Claim(
+        "sec2-bias",
+        "2",
+        "If the gradient ignores the centering, the bias grows without bound",
+        "grows indefinitely",
+        "x from half time to end",
+        FAULTY,
+        FAULTY,
+        over_subjects(measures.bias_growth),
+        Above(1, 1.42),
+        "faulty_norm/batch",
+    ),
+    Claim(
+        "sec2-loss",
+        "2",
+        "... while the loss stands still",
+        "no change",
+        "relative change",
+        FAULTY,
+        FAULTY,
+        over_subjects(measures.loss_change),
+        Below(1e-3, 1e-2),
+        "faulty_norm/none",
+    ),
+    Claim(
+        "sec2-scaling",
+        "2",
+        "... and scaling as well makes it worse",
+        "worse (not printed)",
+        "x the bias's norm",
+        FAULTY,
+        FAULTY_SCALED,
+        increase(measures.final_bias_norm),
+        Above(1),
+        FAULTY,
+    ),
+    *(
+        Claim(
+            f"sec3.3-{name.replace('_', '-')}",
+            "3.3",
+            statement,
+            "equal",
+            "relative error",
+            BN,
+            BN,
+            over_subjects(measures.scale_error(name)),
+            Below(1e-3, 1e-2),
+            PLAIN,
+        )
+        for name, statement in (
+            ("output", "BN((aW)u) = BN(Wu), in every trained layer, a = 10"),
+            ("input_gradient", "dBN((aW)u)/du = dBN(Wu)/du"),
+            ("weight_gradient", "dBN((aW)u)/d(aW) = (1/a) dBN(Wu)/dW"),
+        )
+    ),
+    Claim(
+        "alg2-tracking",
+        "3.1",
+        "Moving averages track the accuracy that Algorithm 2's population statistics give",
+        "tracks (not printed)",
+        "points apart",
+        BN,
+        BN,
+        over_subjects(measures.tracking_error),
+        Below(0.5, 2),
+        PLAIN,
+    ),
+    Claim(
+        "sec3.1-folding",
+        "3.1",
+        "At inference BN is an affine map that folds into the layer before it, exactly",
+        "equal",
+        "relative error",
+        BN,
+        BN,
+        over_subjects(measures.folding_error),
+        Below(1e-5, 1e-3),
+        PLAIN,
+    ),
+)

@@ -1,0 +1,97 @@
+"""How records answer the claims: pick the arms, pair the seeds, measure, judge, and judge the negative control too."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bn_repro.claims.claims import CLAIMS, Claim
+from bn_repro.claims.measures import Pairs
+from bn_repro.claims.statistics import Estimate
+from bn_repro.claims.verdicts import NOT_RUN
+from bn_repro.records.record import Run, find_runs
+
+NAME = re.compile(r"(?P<arm>[^,]+)-s(?P<seed>\d+)")  # no further overrides: a user's ablations do not count
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A claim's row: the fields of `claims.json`."""
+
+    id: str
+    section: str
+    statement: str
+    tier: str
+    paper: str
+    estimate: float | None
+    low: float | None
+    high: float | None
+    unit: str
+    n: int
+    verdict: str
+    control_verdict: str
+    rule: str
+    runs: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def runs_of(root: Path, arm: str, tier: str) -> dict[int, Run]:
+    """Return the complete runs of `<experiment>/<arm>`, by seed."""
+    experiment, arm_name = arm.split("/")
+    found = {}
+    for run in find_runs(root, experiment, tier):
+        name = NAME.fullmatch(run.folder.name)
+        if name and name["arm"] == arm_name:
+            found[int(name["seed"])] = run
+    return dict(sorted(found.items()))
+
+
+def paired(reference: dict[int, Run], subject: dict[int, Run]) -> Pairs:
+    """Pair the runs of equal seeds."""
+    return [(reference[seed], subject[seed]) for seed in reference if seed in subject]
+
+
+def control_pairs(claim: Claim, reference: dict[int, Run], control: dict[int, Run]) -> Pairs:
+    """Pair the reference with an arm that has no BN; with itself, a seed with the next."""
+    if claim.control != claim.reference:
+        return paired(reference, control)
+    runs = list(reference.values())
+    return list(zip(runs, runs[1:] + runs[:1]))
+
+
+def judge(claim: Claim, root: Path, tier: str) -> Answer:
+    """Answer one claim from the records of a tier under `root`."""
+    reference, subject, control = (runs_of(root, arm, tier) for arm in (claim.reference, claim.subject, claim.control))
+    pairs = paired(reference, subject)
+    estimate, verdict = measured(claim, pairs)
+    _, control_verdict = measured(claim, control_pairs(claim, reference, control))
+    return Answer(
+        claim.id,
+        claim.section,
+        claim.statement,
+        tier,
+        claim.paper,
+        estimate.mean if estimate else None,
+        estimate.low if estimate else None,
+        estimate.high if estimate else None,
+        claim.unit,
+        len(pairs),
+        verdict,
+        control_verdict,
+        str(claim.rule),
+        sorted({run.address for pair in pairs for run in pair}),
+    )
+
+
+def measured(claim: Claim, pairs: Pairs) -> tuple[Estimate | None, str]:
+    if not pairs:
+        return None, NOT_RUN
+    estimate = claim.measure(pairs)
+    return estimate, claim.rule.verdict(estimate)
+
+
+def judge_all(root: Path, tier: str, claims: Sequence[Claim] = CLAIMS) -> list[Answer]:
+    return [judge(claim, root, tier) for claim in claims]

@@ -1,0 +1,1 @@
+"""What the records say, for people: one pure function of records."""

@@ -1,0 +1,156 @@
+"""How the paper's figures look with our records: data in, a Figure out; the same arm has the same colour everywhere."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bn_repro.claims.measures import path, unit_percentiles, width
+from bn_repro.claims.protocol import GridPoint
+from bn_repro.records.record import Run
+
+Arm = tuple[str, Sequence[Run]]  # label of STYLES, runs by seed
+
+
+@dataclass(frozen=True)
+class Style:
+    color: str  # of Okabe and Ito's palette, which differ in lightness too
+    line: str
+
+
+STYLES = {
+    "without BN": Style("#D55E00", "--"),
+    "with BN": Style("#0072B2", "-"),
+    "with BN, own best": Style("#009E73", "-."),
+    "centered outside the gradient": Style("#CC79A7", "-"),
+    "normalized outside the gradient": Style("#56331B", ":"),
+}
+SETTINGS = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E4E4E4",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+}
+
+
+def as_svg(figure: Figure, name: str) -> bytes:
+    """Encode a figure, byte for byte the same each time."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({**SETTINGS, "svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def new_figure(columns: int, width_inches: float, height_inches: float, **arguments) -> tuple[Figure, list[Axes]]:
+    with matplotlib.rc_context(SETTINGS):
+        figure = Figure(figsize=(width_inches, height_inches))
+        axes = figure.subplots(1, columns, squeeze=False, **arguments)[0]
+    return figure, list(axes)
+
+
+def draw_over_seeds(axis: Axes, label: str, steps: np.ndarray, values: np.ndarray) -> None:
+    """Draw the mean over seeds and a band from the lowest to the highest seed; values (seeds, steps)."""
+    style = STYLES[label]
+    axis.plot(steps, values.mean(0), color=style.color, linestyle=style.line, linewidth=1.6, label=label)
+    axis.fill_between(steps, values.min(0), values.max(0), color=style.color, alpha=0.2, linewidth=0)
+
+
+def columns_of(runs: Sequence[Run], metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return (steps, values (seeds, steps)) over the steps that every run measured."""
+    columns = [run.column(metric) for run in runs]
+    length = min(len(steps) for steps, _ in columns)
+    return columns[0][0][:length], np.stack([values[:length] for _, values in columns])
+
+
+def figure_1a(arms: Sequence[Arm]) -> Figure:
+    """Draw test accuracy against training steps, on the paper's axis and enlarged."""
+    figure, axes = new_figure(2, 9, 3.6)
+    for axis, (low, high) in zip(axes, ((0.7, 1.0), (0.94, 0.99))):
+        for label, runs in arms:
+            steps, accuracies = columns_of(runs, "accuracy")
+            draw_over_seeds(axis, f"{label}", steps, accuracies)
+        axis.set(xlabel="training steps", ylabel="test accuracy (fraction)", ylim=(low, high), xlim=(0, None))
+        axis.xaxis.set_major_formatter(thousands)
+    axes[0].set_title("as in the paper", fontsize=10, loc="left")
+    axes[1].set_title("enlarged", fontsize=10, loc="left")
+    axes[0].legend(loc="lower right")
+    return figure
+
+
+def figure_1bc(arms: Sequence[Arm]) -> Figure:
+    """Draw the 15, 50 and 85 percentiles of the input to one typical sigmoid of the last hidden layer."""
+    figure, axes = new_figure(len(arms), 4.5 * len(arms), 3.6, sharey=True)
+    for axis, letter, (label, runs) in zip(axes, "bcd", arms):
+        style = STYLES[label]
+        for run in reversed(runs):
+            is_first = run is runs[0]
+            percentiles = unit_percentiles(run)[:, typical_unit(run)]  # (rows, 3)
+            steps = run.activations["step"]
+            for column in range(percentiles.shape[1]):
+                axis.plot(
+                    steps,
+                    percentiles[:, column],
+                    color=style.color if is_first else "#9A9A9A",
+                    linewidth=1.6 if is_first else 0.6,
+                    alpha=1.0 if is_first else 0.7,
+                    zorder=3 if is_first else 2,
+                )
+            if is_first:
+                axis.fill_between(steps, percentiles[:, 0], percentiles[:, -1], color=style.color, alpha=0.15, linewidth=0)
+                for name, value in zip(run.config["probe.percentiles"], percentiles[-1]):
+                    axis.annotate(f"{name:g}", (steps[-1], value), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
+        axis.set_title(f"({letter}) {label}", fontsize=10, loc="left")
+        axis.set(xlabel="training steps", xlim=(0, None))
+        axis.xaxis.set_major_formatter(thousands)
+    axes[0].set_ylabel("input to the sigmoid")
+    return figure
+
+
+def typical_unit(run: Run) -> int:
+    """Return the unit whose median travels the middle distance, relative to its final width."""
+    percentiles = unit_percentiles(run)
+    distances = path(percentiles[:, :, 1]) / width(percentiles)[-1]
+    return int(np.argsort(distances, kind="stable")[len(distances) // 2])
+
+
+def figure_faulty(arms: Sequence[Arm]) -> Figure:
+    """Draw section 2: the norm of the biases, and the loss on a fixed batch, when the biases alone train."""
+    figure, axes = new_figure(2, 9, 3.4)
+    for label, runs in arms:
+        draw_over_seeds(axes[0], label, *columns_of(runs, "bias_norm"))
+        draw_over_seeds(axes[1], label, *columns_of(runs, "probe_loss"))
+    axes[0].set(xlabel="training steps", ylabel="l2 norm of all biases b", xlim=(0, None), ylim=(0, None))
+    axes[1].set(xlabel="training steps", ylabel="loss on the probe batch (nats)", xlim=(0, None))
+    for axis in axes:
+        axis.xaxis.set_major_formatter(thousands)
+    axes[0].legend(loc="upper left", fontsize=8)
+    return figure
+
+
+def figure_protocol(points: Sequence[GridPoint]) -> Figure:
+    """Draw validation accuracy against learning rate, a panel per momentum and initial standard deviation."""
+    settings = sorted({point.values[1:] for point in points})
+    figure, axes = new_figure(len(settings), 2.0 * len(settings), 2.9, sharey=True)
+    for axis, setting in zip(axes, settings):
+        for norm, label in (("none", "without BN"), ("batch", "with BN")):
+            series = [(point.values[0], point.accuracy) for point in points if point.norm == norm and point.values[1:] == setting]
+            axis.plot(*zip(*series), color=STYLES[label].color, linestyle=STYLES[label].line, marker="o", markersize=3, label=label)
+        axis.set(xscale="log", xlabel="learning rate", ylim=(0, 1))
+        axis.set_title(f"momentum {setting[0]:g}, std {setting[1]:g}", fontsize=8, loc="left")
+    axes[0].set_ylabel("validation accuracy (fraction)")
+    axes[0].legend(loc="lower center", fontsize=8)
+    return figure
+
+
+def thousands(value: float, position: int | None = None) -> str:
+    return f"{value / 1000:g}k" if value >= 1000 else f"{value:g}"

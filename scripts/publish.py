@@ -1,0 +1,45 @@
+"""Copy a tier's complete records and their report to results/published: python scripts/publish.py --tier long"""
+
+import argparse
+import shutil
+import sys
+
+from bn_repro.command_line import configs_of, experiments
+from bn_repro.config import differences
+from bn_repro.records import files
+from bn_repro.records.files import PUBLISHED, RUNS
+from bn_repro.records.record import Run, address_of
+from bn_repro.report.page import build_report, write_report
+
+COPIED = (files.CONFIG, files.ENVIRONMENT, files.METRICS, files.ACTIVATIONS, files.SUMMARY)  # not weights, not checkpoints
+
+
+def publish(tier: str) -> int:
+    """Publish exactly the runs of the tier's grids; refuse if one is missing, differs from its config, or ran on changed code."""
+    folder = PUBLISHED / tier
+    configs = [config for name in experiments(tier) for config in configs_of(name)]
+    for config in configs:
+        run = Run(RUNS / address_of(config))
+        different = differences(config, run.config) if run.is_complete else ["it is not complete"]
+        if run.is_complete and run.environment["is_modified"]:
+            different.append("it was made by code that is not committed")
+        if different:
+            print(f"error: {run.address} cannot be published: {'; '.join(different)}", file=sys.stderr)
+            return 1
+    shutil.rmtree(folder, ignore_errors=True)
+    for config in configs:
+        source, target = RUNS / address_of(config), folder / files.PUBLISHED_RUNS / address_of(config)
+        target.mkdir(parents=True)
+        for name in COPIED:
+            if (source / name).exists():
+                shutil.copyfile(source / name, target / name)
+    write_report(build_report(folder / files.PUBLISHED_RUNS, tier, None), folder)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    print(f"published {len(configs)} runs, {size / 1e6:.1f} MB, in {folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
+    parser.add_argument("--tier", required=True)
+    sys.exit(publish(parser.parse_args().tier))
