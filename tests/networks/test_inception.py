@@ -1,0 +1,245 @@
+"""Figure 5 as built: its counts, shapes and order; merged reductions and other forms of it compute the same."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from bn_repro.config import NORMS
+from bn_repro.networks.inception import PER_MAP_NORMS, Inception, InceptionModule, PerActivation, build_pool, scale
+from bn_repro.networks.inception_weights import init_he, match_reductions
+from bn_repro.networks.normed_layer import NormedLayer
+from bn_repro.norms import BatchNorm1d, BatchNorm2d, batch_norms, build_norm, fold_batch_norms
+
+PRINTED_OUTPUTS = {
+    "stem.conv1": (64, 112, 112),
+    "stem.pool1": (64, 56, 56),
+    "stem.conv2": (192, 56, 56),
+    "stem.pool2": (192, 28, 28),
+    "inception.3a": (256, 28, 28),
+    "inception.3b": (320, 28, 28),
+    "inception.3c": (576, 14, 14),
+    "inception.4a": (576, 14, 14),
+    "inception.4b": (576, 14, 14),
+    "inception.4c": (576, 14, 14),
+    "inception.4d": (576, 14, 14),
+    "inception.4e": (1024, 7, 7),
+    "inception.5a": (1024, 7, 7),
+    "inception.5b": (1024, 7, 7),
+    "global_pool": (1024,),
+}
+SUMS_OF_FILTERS = {"inception.4c": (608, 14, 14), "inception.4d": (608, 14, 14), "inception.4e": (1056, 7, 7)}
+
+
+def on_meta(**kwargs):
+    with torch.device("meta"):
+        return Inception(1000, **kwargs), torch.empty(1, 3, 224, 224)
+
+
+def small(seed=0, **kwargs):
+    network = Inception(10, **{"stem": "small", "width": 0.125, **kwargs})
+    init_he(network, torch.Generator().manual_seed(seed))
+    return network
+
+
+def images(size=16, dtype=torch.float32, n=4):
+    return torch.randn(n, 3, size, size, generator=torch.Generator().manual_seed(1), dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    "stem, projection, num_parameters",
+    [("dense", 128, 11_285_224), ("separable", 128, 11_278_528), ("dense", 96, 11_194_984), ("separable", 96, 11_188_288)],
+)
+@pytest.mark.parametrize("is_merged, num_layers", [(False, 69), (True, 51)])
+def test_counts_of_parameters_and_convolutions(stem, projection, num_parameters, is_merged, num_layers):
+    network, _ = on_meta(stem=stem, projection_4c_4d=projection, merge_reductions=is_merged)
+    assert sum(p.numel() for p in network.parameters()) == num_parameters
+    assert sum(isinstance(m, NormedLayer) for m in network.modules()) == num_layers
+
+
+@pytest.mark.parametrize("stem, millions", [("dense", 2033), ("separable", 1949)])
+@pytest.mark.parametrize("is_merged", [False, True])
+def test_multiply_adds_at_224_pixels(stem, millions, is_merged):
+    network, x = on_meta(stem=stem, merge_reductions=is_merged)
+    with FlopCounterMode(display=False) as counter:
+        network(x)
+    assert round(counter.get_total_flops() / 2e6) == millions
+
+
+@pytest.mark.parametrize("projection, exceptions", [(128, SUMS_OF_FILTERS), (96, {})])
+def test_outputs_have_the_shapes_of_figure_5(projection, exceptions):
+    network, x = on_meta(projection_4c_4d=projection)
+    shapes = {}
+    for name in PRINTED_OUTPUTS:
+        network.get_submodule(name).register_forward_hook(lambda _, __, output, name=name: shapes.update({name: tuple(output.shape[1:])}))
+    assert network(x).shape == (1, 1000)
+    assert shapes == PRINTED_OUTPUTS | exceptions
+
+
+@pytest.mark.parametrize("norm, has_bias", [("batch", False), ("none", True)])
+def test_every_convolution_is_followed_by_the_norm_and_then_by_g(norm, has_bias):
+    network = small(norm=norm, nonlinearity="sigmoid", stem="separable", norm_eps=1e-3, norm_momentum=0.2)
+    layers = [m for m in network.modules() if isinstance(m, NormedLayer)]
+    last_convs = [layer.affine[-1] if isinstance(layer.affine, nn.Sequential) else layer.affine for layer in layers]
+    assert sum(isinstance(m, nn.Conv2d) for m in network.modules()) == len(layers) + 1
+    assert all(isinstance(conv, nn.Conv2d) and (conv.bias is not None) == has_bias for conv in last_convs)
+    assert all(isinstance(layer.nonlinearity, nn.Sigmoid) for layer in layers)
+    if norm == "batch":
+        assert all(isinstance(m.norm, BatchNorm2d) and (m.norm.eps, m.norm.momentum) == (1e-3, 0.2) for m in layers)
+    else:
+        assert all(isinstance(layer.norm, nn.Identity) for layer in layers)
+
+
+def test_separable_convolution_is_one_linear_map_of_rank_8_per_channel():
+    affine = Inception(10, stem="separable", width=0.25).double().stem.conv1.affine
+    depthwise, pointwise = affine[0].weight, affine[1].weight  # (3 * 8, 1, 7, 7), (16, 3 * 8, 1, 1)
+    kernel = torch.einsum("ocm,cmhw->ochw", pointwise.view(16, 3, 8), depthwise.view(3, 8, 7, 7))
+    x = images(dtype=torch.float64)
+    torch.testing.assert_close(affine(x), F.conv2d(x, kernel, stride=2, padding=3))
+
+
+def test_width_rounds_filters_to_multiples_of_8():
+    assert [scale(n, 0.25) for n in (0, 32, 64, 96, 224)] == [0, 8, 16, 24, 56]
+    assert [scale(n, 0.1) for n in (0, 32, 64, 96, 128, 224)] == [0, 8, 8, 8, 16, 24]
+    assert [scale(n, 1.0) for n in (0, 32, 96, 352)] == [0, 32, 96, 352]
+
+
+@pytest.mark.parametrize("stride, expected", [(1, [32, 32, 16, 8]), (2, [16, 16, 8, 4])])
+def test_small_stem_keeps_or_halves_the_resolution(stride, expected):
+    network, sides = small(stem_stride=stride), []
+    for name in ("stem", "inception.3a", "inception.4a", "inception.5a"):
+        network.get_submodule(name).register_forward_hook(lambda _, __, output: sides.append(output.shape[-1]))
+    assert network(images(32)).shape == (4, 10)
+    assert sides == expected
+
+
+@pytest.mark.parametrize("size", [28, 30, 33, 37])  # 28 reaches 4e with the odd side 7
+def test_odd_sides_round_up(size):
+    side = -(-size // 8)
+    assert small().forward_features(images(size)).shape[2:] == (side, side)
+
+
+def test_stride_2_pool_has_caffes_windows_on_even_sides():
+    x = images(14, torch.float64) - 9  # negative, so that padding with 0 would show
+    torch.testing.assert_close(build_pool("max", 2)(x), F.max_pool2d(x, 3, 2, ceil_mode=True), rtol=0, atol=0)
+
+
+def test_average_pool_counts_the_padding():
+    corner = build_pool("avg", 1)(torch.ones(1, 1, 5, 5))[0, 0, 0, 0]
+    assert corner.item() == pytest.approx(4 / 9)
+
+
+def test_lrn_stands_where_googlenet_has_it():
+    names = ["conv1", "pool1", "lrn1", "conv2_reduce", "conv2", "lrn2", "pool2"]
+    stem = on_meta(has_lrn=True)[0].stem
+    assert [name for name, _ in stem.named_children()] == names
+    a = torch.rand(1, 12, 1, 1, dtype=torch.float64) * 50
+    total = sum(F.pad(a, (0, 0, 0, 0, 2, 2))[:, i : i + 12] ** 2 for i in range(5))
+    torch.testing.assert_close(stem.lrn1(a), a / (1 + 1e-4 / 5 * total) ** 0.75)
+
+
+def test_dropout_stands_before_the_classifier():
+    network = small(drop_rate=0.4, nonlinearity="sigmoid")  # no feature is 0 by itself
+    seen = []
+    network.fc.register_forward_pre_hook(lambda _, args: seen.append((args[0] == 0).float().mean().item()))
+    network(images(n=64))
+    network.eval()(images())
+    assert seen == [pytest.approx(0.4, abs=0.05), 0]
+
+
+def run(network, x):
+    network(x).square().mean().backward()
+    return {name: p.grad for name, p in network.named_parameters()}
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"width": 1.0},
+        {"norm": "none", "nonlinearity": "tanh"},
+        {"norm": "outside_gradient", "nonlinearity": "sigmoid"},
+        {"per_activation_size": 2},
+    ],
+)
+def test_merged_reductions_compute_what_the_branches_compute(kwargs):
+    branched = small(merge_reductions=False, **kwargs).double()
+    merged = small(seed=5, **kwargs).double()
+    merged.load_state_dict(match_reductions(branched.state_dict(), merged))
+    x = images(dtype=torch.float64)
+    torch.testing.assert_close(merged(x), branched(x), rtol=1e-10, atol=1e-10)
+    expected = match_reductions(run(branched, x), merged)
+    gradients = run(merged, x)
+    assert expected.keys() == gradients.keys() and all(g.abs().max() > 0 for g in gradients.values())
+    torch.testing.assert_close(gradients, expected, rtol=1e-8, atol=1e-10)
+    expected = match_reductions(branched.state_dict(), merged)
+    torch.testing.assert_close(dict(merged.state_dict()), expected, rtol=1e-10, atol=1e-12)
+    back = match_reductions(merged.state_dict(), branched)
+    torch.testing.assert_close(back, dict(branched.state_dict()), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_only_norms_of_single_maps_are_merged(norm):
+    assert any(m.is_merged for m in small(norm=norm).modules() if isinstance(m, InceptionModule)) == (norm in PER_MAP_NORMS)
+    if norm in PER_MAP_NORMS:
+        x = torch.randn(4, 8, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        whole, part = (build_norm(norm, n, 2, 1e-5, 0.1).double() for n in (8, 4))
+        torch.testing.assert_close(whole(x)[:, 4:], part(x[:, 4:]))
+
+
+def test_per_activation_norm_takes_each_activation_for_a_feature():
+    network = small(per_activation_size=2)
+    kinds = {name: type(m.norm) for name, m in network.named_modules() if isinstance(m, NormedLayer)}
+    assert all((kind is PerActivation) == name.startswith("inception.5b.") for name, kind in kinds.items())
+    x = images(2, torch.float64)
+    xhat = (x - x.mean(0)) / (x.var(0, correction=0) + 1e-5).sqrt()
+    torch.testing.assert_close(PerActivation(BatchNorm1d(12).double())(x), xhat)
+
+
+@pytest.mark.parametrize("kwargs", [{"stem": "separable"}, {"stem": "dense", "merge_reductions": False}, {"stem": "small"}])
+def test_every_batch_norm_folds(kwargs):
+    network = small(**kwargs).double()
+    network(images(32, torch.float64))
+    folded = fold_batch_norms(network)
+    assert len(batch_norms(network)) > 50 and not batch_norms(folded)
+    x = images(32, torch.float64) + 1
+    torch.testing.assert_close(folded(x), network.eval()(x))
+
+
+def test_channels_last_goes_through_and_changes_nothing():
+    network, x = small(), images()
+    expected = network(x)
+    network.to(memory_format=torch.channels_last)
+    last = torch.channels_last
+    assert network.forward_features(images(32).to(memory_format=last)).is_contiguous(memory_format=last)
+    torch.testing.assert_close(network(x.to(memory_format=last)), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_bf16_autocast_trains():
+    network, x = small(has_lrn=True), images()
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = network(x)
+    assert logits.dtype == torch.bfloat16
+    logits.float().square().mean().backward()
+    assert all(p.grad.isfinite().all() for p in network.parameters())
+
+
+def test_compiles_as_one_graph():
+    network, x = small(), images()
+    compiled = torch.compile(network, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(x), network(x))
+
+
+def test_unknown_names_are_refused_with_the_choices():
+    with pytest.raises(ValueError, match="stem 'huge' does not exist; choices: separable, dense, small"):
+        Inception(10, stem="huge")
+    with pytest.raises(ValueError, match="norm 'btach'"):
+        Inception(10, norm="btach")
+
+
+def test_the_network_is_built_without_timm():
+    code = "import sys, bn_repro.networks.inception, bn_repro.networks.inception_weights; sys.exit('timm' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
