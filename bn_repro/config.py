@@ -128,6 +128,8 @@ def check(config: Config) -> None:
     data, network, train = config.data, config.network, config.train
     if network.norm in BATCH_STATISTIC_NORMS and train.batch_size < 2:
         raise ValueError(f"train.batch_size={train.batch_size} has no variance; norm={network.norm} needs at least 2")
+    if config.probe.every % train.eval_every:
+        raise ValueError(f"probe.every={config.probe.every} must be a multiple of train.eval_every={train.eval_every}")
     if data.evaluate_on == "validation" and data.validation_size == 0:
         raise ValueError("data.evaluate_on=validation needs data.validation_size above 0")
 
@@ -156,11 +158,14 @@ def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, dict[str, An
 
 
 def differences(config: Config, recorded: dict[str, Any]) -> list[str]:
-    """List the knobs that change results and differ from a record's flat `{dotted name: value}`."""
+    """List the knobs that change results and differ from a record's flat `{dotted name: value}`.
+
+    A knob that did not exist when the record was made is not compared.
+    """
     return [
-        f"{name}: {recorded.get(name)} recorded, {value} asked for"
+        f"{name}: {recorded[name]} recorded, {value} asked for"
         for name, value, metadata in walk(config)
-        if metadata["changes_result"] and recorded.get(name) != value
+        if metadata["changes_result"] and name in recorded and recorded[name] != value
     ]
 
 

@@ -3,14 +3,17 @@
 import argparse
 import shutil
 import sys
+from pathlib import Path
 
 from bn_repro.command_line import configs_of, experiments
 from bn_repro.config import differences
 from bn_repro.records import files
 from bn_repro.records.files import PUBLISHED, RUNS
 from bn_repro.records.record import Run, address_of
-from bn_repro.report.page import build_report, write_report
+from bn_repro.report.page import as_readme_table, build_report, write_report
 
+README, README_TIER = Path("README.md"), "long"
+TABLE_START, TABLE_END = "<!-- claims -->", "<!-- /claims -->"
 COPIED = (files.CONFIG, files.ENVIRONMENT, files.METRICS, files.ACTIVATIONS, files.SUMMARY)  # not weights, not checkpoints
 
 
@@ -33,7 +36,12 @@ def publish(tier: str) -> int:
         for name in COPIED:
             if (source / name).exists():
                 shutil.copyfile(source / name, target / name)
-    write_report(build_report(folder / files.PUBLISHED_RUNS, tier, None), folder)
+    report = build_report(folder / files.PUBLISHED_RUNS, tier, None)
+    write_report(report, folder)
+    if tier == README_TIER:
+        text = README.read_text()
+        start, end = text.index(TABLE_START) + len(TABLE_START), text.index(TABLE_END)
+        files.write_atomically(README, f"{text[:start]}\n{as_readme_table(report)}\n{text[end:]}".encode())
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"published {len(configs)} runs, {size / 1e6:.1f} MB, in {folder}")
     return 0

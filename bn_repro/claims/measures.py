@@ -8,6 +8,8 @@ from scipy.stats import wasserstein_distance
 from bn_repro.claims.statistics import Estimate, mean_estimate, ratio_estimate
 from bn_repro.records.record import Run
 
+NEGLIGIBLE = 1e-9
+ROUNDING = 1e-3  # of the norm of hundreds of float32 biases after thousands of steps
 Pairs = Sequence[tuple[Run, Run]]  # of one seed: (reference, subject)
 
 
@@ -23,12 +25,17 @@ def difference(measure: Callable[[Run], float]) -> Callable[[Pairs], Estimate]:
 
 def reduction(measure: Callable[[Run], float]) -> Callable[[Pairs], Estimate]:
     """Average reference over subject, seed by seed, on a logarithmic scale: how many times less the subject has."""
-    return lambda pairs: ratio_estimate([measure(reference) / measure(subject) for reference, subject in pairs])
+    return lambda pairs: ratio_estimate([ratio(measure(reference), measure(subject)) for reference, subject in pairs])
 
 
 def increase(measure: Callable[[Run], float]) -> Callable[[Pairs], Estimate]:
     """Average subject over reference, seed by seed, on a logarithmic scale."""
-    return lambda pairs: ratio_estimate([measure(subject) / measure(reference) for reference, subject in pairs])
+    return lambda pairs: ratio_estimate([ratio(measure(subject), measure(reference)) for reference, subject in pairs])
+
+
+def ratio(above: float, below: float) -> float:
+    """Divide two amounts that are not negative; two that are as good as 0 are equal."""
+    return max(above, NEGLIGIBLE) / max(below, NEGLIGIBLE)
 
 
 def final_accuracy(run: Run) -> float:
@@ -44,17 +51,18 @@ def steps_to(run: Run, accuracy: float) -> int | None:
 
 
 def speedup(pairs: Pairs) -> Estimate:
-    """Return how many times fewer steps the subject needs to the reference's final accuracy.
+    """Return how many times fewer steps the subject needs to the reference's final accuracy, its mean over seeds.
 
-    A subject that never gets there counts with all its steps, and opens the interval down to 0.
+    A run that never gets there counts with all its steps. For a reference that makes the ratio too small, which is
+    the safe side; for a subject too large, so that the interval is opened down to 0.
     """
-    ratios, is_bound = [], False
-    for reference, subject in pairs:
-        target = reference.column("accuracy")[1][-1]
-        needed = steps_to(subject, target)
-        is_bound = is_bound or needed is None
-        ratios.append(steps_to(reference, target) / (needed or subject.column("accuracy")[0][-1]))
-    return ratio_estimate(ratios, is_bound)
+    target = np.mean([reference.column("accuracy")[1][-1] for reference, _ in pairs])
+    needed = [(steps_to(reference, target), steps_to(subject, target)) for reference, subject in pairs]
+    ratios = [
+        (of_reference or reference.column("accuracy")[0][-1]) / (of_subject or subject.column("accuracy")[0][-1])
+        for (reference, subject), (of_reference, of_subject) in zip(pairs, needed)
+    ]
+    return ratio_estimate(ratios, any(of_subject is None for _, of_subject in needed))
 
 
 def last_layer(run: Run) -> str:
@@ -108,10 +116,13 @@ def distance_to_final(run: Run) -> float:
 
 
 def bias_growth(run: Run) -> float:
-    """Return the norm of the biases at the end over that at half time: 2 for steady growth, 1.41 for a random walk."""
+    """Return the norm of the biases at the end over that at half time: 2 for steady growth, 1.41 for a random walk.
+
+    Biases that rounding alone has moved stand still: 1.
+    """
     steps, norms = run.column("bias_norm")
     half = norms[np.abs(steps - steps[-1] / 2).argmin()]
-    return float(norms[-1] / half) if half > 0 else 1.0
+    return float(norms[-1] / half) if half > ROUNDING else 1.0
 
 
 def final_bias_norm(run: Run) -> float:

@@ -124,13 +124,14 @@ def typical_unit(run: Run) -> int:
 
 
 def figure_faulty(arms: Sequence[Arm]) -> Figure:
-    """Draw section 2: the norm of the biases, and the loss on a fixed batch, when the biases alone train."""
+    """Draw section 2: the norm of the biases, and the loss on a fixed batch over its first value, when biases alone train."""
     figure, axes = new_figure(2, 9, 3.4)
     for label, runs in arms:
         draw_over_seeds(axes[0], label, *columns_of(runs, "bias_norm"))
-        draw_over_seeds(axes[1], label, *columns_of(runs, "probe_loss"))
+        steps, losses = columns_of(runs, "probe_loss")
+        draw_over_seeds(axes[1], label, steps, losses / losses[:, :1])
     axes[0].set(xlabel="training steps", ylabel="l2 norm of all biases b", xlim=(0, None), ylim=(0, None))
-    axes[1].set(xlabel="training steps", ylabel="loss on the probe batch (nats)", xlim=(0, None))
+    axes[1].set(xlabel="training steps", ylabel="loss over initial loss", xlim=(0, None))
     for axis in axes:
         axis.xaxis.set_major_formatter(thousands)
     axes[0].legend(loc="upper left", fontsize=8)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.markup import escape
 from rich.table import Table
 
 from bn_repro.claims.claims import CLAIMS
@@ -101,17 +102,18 @@ HEADERS = ("section", "claim", "paper", "published", "here", "unit", "n", "verdi
 
 
 def as_terminal_table(report: Report, ids: set[str] | None = None) -> Table:
-    """Return the claim table for a terminal."""
-    table = Table(title=f"Claims, tier {report.tier}", title_justify="left", show_lines=False, pad_edge=False)
-    for header in HEADERS[1:]:
-        table.add_column(header, overflow="fold", ratio=3 if header == "claim" else None, no_wrap=header in ("n",))
+    """Return the claim table for a terminal of 80 columns or more; `ids` picks claims."""
+    table = Table(title=f"Claims, tier {report.tier}", title_justify="left", show_lines=True, pad_edge=False, expand=True)
+    table.add_column("claim", ratio=6)
+    table.add_column("numbers", ratio=7)
+    table.add_column("verdict", width=18)
     for answer in report.answers:
         if ids is None or answer.id in ids:
-            cells = list(columns(report, answer)[1:])
-            cells[0] = f"{answer.section}  {cells[0]}"
-            cells[-2] = f"[{VERDICT_COLORS[answer.verdict][0]}]{answer.verdict}[/]"
-            cells[-1] = f"[{VERDICT_COLORS[answer.control_verdict][0]}]{answer.control_verdict}[/]"
-            table.add_row(*cells)
+            section, statement, paper, published, here, unit, n, verdict, control = columns(report, answer)
+            numbers = f"paper      {paper}\npublished  {published}\nhere       {here}" + (f" {unit}, n={n}" if answer.n else "")
+            colors = [VERDICT_COLORS[word][0] for word in (verdict, control)]
+            verdicts = f"[bold {colors[0]}]{verdict}[/]\n[dim]control:\n{control}[/]"
+            table.add_row(escape(f"{section}  {statement}"), escape(numbers), verdicts)
     return table
 
 
@@ -139,6 +141,15 @@ def as_markdown(report: Report) -> str:
     lines += ["", "## Made with", ""]
     lines += [f"- {machine}" for machine in report.machines]
     return "\n".join(lines) + "\n"
+
+
+def as_readme_table(report: Report) -> str:
+    """Return the short claim table that the README shows."""
+    lines = [f"Tier `{report.tier}`: {headline(report)}.", "", "| claim | the paper | here | n | verdict |", "| --- | --- | --- | --- | --- |"]
+    for answer in report.answers:
+        here = f"{with_interval(answer.as_dict())} {answer.unit}"
+        lines.append(f"| {answer.statement} (section {answer.section}) | {answer.paper} | {here} | {answer.n} | {answer.verdict} |")
+    return "\n".join(lines)
 
 
 def as_html(report: Report) -> str:

@@ -54,9 +54,10 @@ PLANS = (
     Plan(
         "section-2",
         "Section 2: a gradient that ignores the normalization",
-        "Only the biases before the norms train. Left: their norm. Right: the loss on a fixed batch, normalized by that batch.",
+        "Only the biases before the norms train. Left: their norm. Right: the loss on a fixed batch, "
+        "normalized by that batch, over its initial value.",
         figure_faulty,
-        (("centered outside the gradient", FAULTY), ("normalized outside the gradient", FAULTY_SCALED), ("with BN", "faulty_norm/batch")),
+        (("centered outside the gradient", FAULTY), ("normalized outside the gradient", FAULTY_SCALED), ("with BN", "faulty_norm/batch"), ("without BN", "faulty_norm/none")),
     ),
 )
 

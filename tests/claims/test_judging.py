@@ -1,0 +1,54 @@
+"""The engine on whole made-up tiers: it says yes, it says no, and the negative control never says yes."""
+
+import pytest
+from made_up_records import MadeUp, percentiles_moving, write, write_tier
+
+from bn_repro.claims.claims import CLAIMS
+from bn_repro.claims.judging import judge_all, runs_of
+from bn_repro.claims.verdicts import NOT_RUN, REPRODUCED
+
+NEEDING_SECTION_2 = {claim.id for claim in CLAIMS if "faulty_norm" in claim.experiments}
+
+
+def test_records_that_show_the_claims_reproduce_them_and_their_controls_do_not(tmp_path):
+    write_tier(tmp_path, "quick")
+    answers = {answer.id: answer for answer in judge_all(tmp_path, "quick")}
+    for id, answer in answers.items():
+        if id in NEEDING_SECTION_2:
+            assert answer.verdict == NOT_RUN
+        elif "-width-" not in id:  # made-up widths stand still in both arms
+            assert answer.verdict == REPRODUCED, answer
+            assert answer.control_verdict != REPRODUCED, answer
+            assert answer.n == 3
+            assert len(answer.runs) in (3, 6)
+
+
+def test_negative_control_a_bn_arm_without_bn_reproduces_nothing(tmp_path):
+    write_tier(tmp_path, "quick", has_bn=False)
+    assert [answer for answer in judge_all(tmp_path, "quick") if answer.verdict == REPRODUCED] == []
+
+
+def test_no_records_no_verdict(tmp_path):
+    assert {answer.verdict for answer in judge_all(tmp_path, "quick")} == {NOT_RUN}
+
+
+def test_tiers_and_ablations_are_kept_apart(tmp_path):
+    write_tier(tmp_path, "long")
+    run = MadeUp([0.1, 0.9], percentiles_moving(1, 2))
+    write(tmp_path, "mnist_sigmoid/quick/batch-s0,train.lr=0.7", run)
+    write(tmp_path, "mnist_sigmoid/quick/batch-s4", run)
+    assert list(runs_of(tmp_path, "mnist_sigmoid/batch", "quick")) == [4]
+
+
+def test_seeds_are_paired(tmp_path):
+    write_tier(tmp_path, "quick")
+    write(tmp_path, "mnist_sigmoid/quick/batch-s9", MadeUp([0.1, 0.2], percentiles_moving(9, 2)))
+    answers = {answer.id: answer for answer in judge_all(tmp_path, "quick")}
+    assert answers["fig1-accuracy-common"].n == 3
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
+def test_a_claim_is_whole(claim):
+    assert claim.statement and claim.paper and claim.unit and claim.section
+    assert str(claim.rule)
+    assert [other.id for other in CLAIMS].count(claim.id) == 1

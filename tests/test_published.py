@@ -1,0 +1,78 @@
+"""Every published number comes from a published record, and the protocol's choices from its grid."""
+
+import json
+import re
+
+import pytest
+
+from bn_repro.claims.protocol import KNOBS, best_point, read_grid
+from bn_repro.claims.verdicts import REPRODUCED
+from bn_repro.command_line import CONFIGS, configs_of, experiments
+from bn_repro.config import differences
+from bn_repro.records import files
+from bn_repro.records.record import Run, address_of
+from bn_repro.report.page import as_readme_table, build_report
+
+ROOT = CONFIGS.parent
+PUBLISHED = ROOT / files.PUBLISHED
+TIERS = sorted(path.name for path in PUBLISHED.iterdir())
+
+
+def test_quick_and_long_are_published():
+    assert {"quick", "long"} <= set(TIERS)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_claims_and_pages_follow_from_the_published_records(tier):
+    content = build_report(PUBLISHED / tier / files.PUBLISHED_RUNS, tier, None).files()
+    for name in (files.CLAIMS, files.REPORT_TEXT):
+        assert (PUBLISHED / tier / name).read_bytes() == content[name], f"publish tier {tier} again"
+    assert {name for name in content if name.endswith(".svg")} == {
+        str(path.relative_to(PUBLISHED / tier)) for path in (PUBLISHED / tier / files.FIGURES).iterdir()
+    }
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_published_runs_are_exactly_the_grids_at_their_configs(tier):
+    root = PUBLISHED / tier / files.PUBLISHED_RUNS
+    expected = {}
+    for experiment in experiments(tier):
+        expected |= {address_of(config): config for config in configs_of(experiment)}
+    found = {Run(path.parent).address: Run(path.parent) for path in root.glob(f"*/*/*/{files.SUMMARY}")}
+    assert set(found) == set(expected)
+    for address, run in found.items():
+        assert differences(expected[address], run.config) == []
+        assert not run.environment["is_modified"]
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_no_negative_control_says_reproduced(tier):
+    rows = json.loads((PUBLISHED / tier / files.CLAIMS).read_text())
+    assert [row["id"] for row in rows if row["control_verdict"] == REPRODUCED] == []
+
+
+def test_the_arms_are_the_grids_best_points():
+    points = read_grid(PUBLISHED / "long" / files.PUBLISHED_RUNS, "long")
+    chosen = {
+        norm: {knob: value for knob, value in zip(KNOBS, best_point(points, norm).values, strict=True)} for norm in ("none", "batch")
+    }
+    for tier in ("quick", "long"):
+        for norm, experiment in (("none", "mnist_sigmoid"), ("batch", "mnist_sigmoid"), ("batch", "mnist_best")):
+            best = chosen["none" if experiment == "mnist_sigmoid" else "batch"]
+            for config in configs_of(f"{experiment}/{tier}"):
+                if config.norm == norm:
+                    assert (config.train.lr, config.train.momentum, config.network.init_std) == tuple(best.values())
+
+
+def test_the_readme_shows_the_published_table():
+    table = as_readme_table(build_report(PUBLISHED / "long" / files.PUBLISHED_RUNS, "long", None))
+    assert table in (ROOT / "README.md").read_text()
+
+
+def test_published_results_are_small_and_name_no_machine():
+    paths = [path for path in PUBLISHED.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in paths) < 20e6
+    for path in paths:
+        if path.suffix in (".json", ".yaml", ".md"):
+            assert not re.search(r"(^|[^\w.])/(home|root|tmp|work)/", path.read_text()), path
+
