@@ -17,7 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bn_repro.config import Config, SigmoidMLPConfig, check, nearest, walk
+from bn_repro.config import Config, InceptionConfig, SigmoidMLPConfig, check, nearest, walk
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 MAIN_CONFIG = "train"
@@ -28,6 +28,7 @@ def register_schema() -> None:
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     store.store(group="network", name="sigmoid_mlp_schema", node=SigmoidMLPConfig)
+    store.store(group="network", name="inception_schema", node=InceptionConfig)
 
 
 @contextmanager

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Optional
 
 TIERS = ("smoke", "quick", "long", "gpu", "imagenet")
-DATASETS = ("mnist", "fashion_mnist", "synthetic")
-NETWORKS = ("sigmoid_mlp",)
+DATASETS = ("mnist", "fashion_mnist", "cifar10", "synthetic")
+NETWORKS = ("sigmoid_mlp", "inception")
 NORMS = ("none", "batch", "outside_gradient", "outside_gradient_center")
 NONLINEARITIES = ("sigmoid", "tanh", "relu", "identity")
-INITS = ("gaussian",)
+INITS = ("gaussian", "he", "xavier")
+STEMS = ("separable", "dense", "small")
 SCHEDULES = ("constant", "exponential", "cosine")
 BATCH_STATISTIC_NORMS = ("batch", "outside_gradient", "outside_gradient_center")
 
@@ -44,6 +45,8 @@ class DataConfig:
     name: str = knob("dataset", choices=DATASETS)
     folder: str = knob("where datasets are kept", changes_result=False)
     binarize_at: Optional[float] = knob("grey level in [0, 1) above which a pixel is 1; null keeps grey", low=0, high=1)
+    crop_padding: int = knob("pixels by which training images are shifted at most", low=0)
+    has_flips: bool = knob("mirror training images at random")
     validation_size: int = knob("training examples set apart for validation", low=0)
     split_seed: int = knob("seed of the choice of validation examples", low=0)
     evaluate_on: str = knob("which examples accuracy is measured on", choices=("validation", "test"))
@@ -55,16 +58,28 @@ class NetworkConfig:
     norm: str = knob("what stands before every nonlinearity", choices=NORMS)
     norm_eps: float = knob("epsilon added to the variance", above=0)
     norm_momentum: float = knob("weight of the newest batch in the moving averages (1 - decay)", above=0, high=1)
-    keep_bias: bool = knob("keep the bias that the norm's beta subsumes")
     nonlinearity: str = knob("the nonlinearity g", choices=NONLINEARITIES)
     init: str = knob("distribution of the initial weights", choices=INITS)
-    init_std: float = knob("standard deviation of gaussian initial weights", above=0)
+    init_std: Optional[float] = knob("standard deviation of gaussian initial weights; null with another init", above=0)
 
 
 @dataclass
 class SigmoidMLPConfig(NetworkConfig):
     depth: int = knob("number of hidden layers", low=1)
     width: int = knob("units of a hidden layer", low=1)
+    keep_bias: bool = knob("keep the bias that the norm's beta subsumes")
+
+
+@dataclass
+class InceptionConfig(NetworkConfig):
+    stem: str = knob("what stands before the modules", choices=STEMS)
+    stem_stride: int = knob("stride of the first convolution", low=1)
+    width: float = knob("factor of all numbers of filters", above=0)
+    projection_4c_4d: int = knob("filters of the pool projection of 4c and 4d: 128 as printed, 96 to match the printed outputs", low=8)
+    has_lrn: bool = knob("local response normalization in the stem")
+    drop_rate: float = knob("dropout before the classifier", low=0, high=1)
+    per_activation_size: Optional[int] = knob("side of the maps of module 5b, if its norms take each activation by itself", low=1)
+    merge_reductions: bool = knob("run the 1x1 convolutions of one input as one")
 
 
 @dataclass
@@ -130,6 +145,8 @@ def check(config: Config) -> None:
         raise ValueError(f"train.batch_size={train.batch_size} has no variance; norm={network.norm} needs at least 2")
     if config.probe.every % train.eval_every:
         raise ValueError(f"probe.every={config.probe.every} must be a multiple of train.eval_every={train.eval_every}")
+    if network.init == "gaussian" and network.init_std is None:
+        raise ValueError("network.init=gaussian needs network.init_std")
     if data.evaluate_on == "validation" and data.validation_size == 0:
         raise ValueError("data.evaluate_on=validation needs data.validation_size above 0")
 
@@ -141,7 +158,7 @@ def check_value(name: str, value: Any, metadata: dict[str, Any]) -> None:
     for number in value if isinstance(value, list) else [value]:
         if low is not None and number is not None and not number >= low:
             raise ValueError(f"{name}={number} is out of range; it must be at least {low}")
-        if above is not None and not number > above:
+        if above is not None and number is not None and not number > above:
             raise ValueError(f"{name}={number} is out of range; it must be above {above}")
         if high is not None and number is not None and not number <= high:
             raise ValueError(f"{name}={number} is out of range; it must be at most {high}")

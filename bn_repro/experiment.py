@@ -60,32 +60,14 @@ def run(config: Config, report: Report = lambda *_: None, is_stopping: Callable[
 
 
 def _train_and_measure(config: Config, writer: RunWriter, report: Report, is_stopping: Callable[[], bool]) -> dict[str, Any]:
-    torch.set_num_threads(config.threads)
-    torch.set_flush_denormal(True)  # sigmoid networks without BN make denormals, which are slow on a CPU
-    torch.manual_seed(config.seed)
-    device = torch.device(config.device)
-    training_images, evaluation_images = load_images(config.data, device)
-    network = build_network(config.network, tuple(training_images.pixels.shape[1:]), NUM_CLASSES, config.seed).to(device)
-    select_trainable(network, config.train.trainable)
-    optimizer = torch.optim.SGD(
-        [p for p in network.parameters() if p.requires_grad],
-        lr=config.train.lr,
-        momentum=config.train.momentum,
-        weight_decay=config.train.weight_decay,
+    state, batches, images = build(config)
+    resume_or_begin(state, config, writer)
+    probe_x, probe_y = images.between(0, config.probe.batch_size)
+    probe = ActivationProbe(
+        state.network, sites_around(state.network), config.probe.percentiles, config.probe.num_units, config.probe.histogram_bins
     )
-    batches = Batches(training_images, config.train.batch_size, config.seed)
-    state = TrainState(network, optimizer)
-    checkpoint = load_latest_checkpoint(writer.folder / files.CHECKPOINTS, device)
-    if checkpoint:
-        state.restore(checkpoint)
-    else:
-        writer.begin(dataclasses.asdict(config), environment(device))
-    writer.rewind(state.step)
-
-    probe_x, probe_y = evaluation_images.between(0, config.probe.batch_size)
-    probe = ActivationProbe(network, sites_around(network), config.probe.percentiles, config.probe.num_units, config.probe.histogram_bins)
     mirror = Mirror(config.wandb, Run(writer.folder).address, dataclasses.asdict(config))
-    started, start_step, accuracy = time.monotonic(), state.step, None
+    started, start_step, accuracy, summary = time.monotonic(), state.step, None, None
 
     def poll() -> None:
         report(state.step, config.train.steps, accuracy)
@@ -94,8 +76,8 @@ def _train_and_measure(config: Config, writer: RunWriter, report: Report, is_sto
 
     def measure(step: int, train_loss: float | None) -> None:
         nonlocal accuracy
-        accuracy, loss = evaluate(network, evaluation_images, poll)
-        row = {"step": step, "train_loss": train_loss, "accuracy": accuracy, "loss": loss, "bias_norm": bias_norm(network)}
+        accuracy, loss = evaluate(state.network, images, poll)
+        row = {"step": step, "train_loss": train_loss, "accuracy": accuracy, "loss": loss, "bias_norm": bias_norm(state.network)}
         arrays = None
         if config.probe.every and (step % config.probe.every == 0 or step == config.train.steps):
             logits, arrays = probe(probe_x)
@@ -108,7 +90,6 @@ def _train_and_measure(config: Config, writer: RunWriter, report: Report, is_sto
         writer.sync()
         save_checkpoint(writer.folder / files.CHECKPOINTS, state.step, state.as_plain())
 
-    summary = None
     try:
         train(state, batches, config.train, measure, save, poll)
         seconds = time.monotonic() - started
@@ -116,31 +97,56 @@ def _train_and_measure(config: Config, writer: RunWriter, report: Report, is_sto
             "status": FINISHED if state.first_bad_step is None else DIVERGED,
             "steps": state.step,
             "first_bad_step": state.first_bad_step,
-            "num_parameters": sum(p.numel() for p in network.parameters()),
-            **final_measures(network, batches, evaluation_images, config, accuracy, state.first_bad_step is None, poll),
+            "num_parameters": sum(p.numel() for p in state.network.parameters()),
+            **final_measures(state, batches, images, config, accuracy, poll),
             "seconds": round(seconds, 1),
             "steps_per_second": round((state.step - start_step) / seconds, 1),
             "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         }
-        save_weights(network, writer.folder / files.WEIGHTS)
+        save_weights(state.network, writer.folder / files.WEIGHTS)
         writer.finish(summary)
     finally:
         mirror.finish(summary)
     return summary
 
 
+def build(config: Config) -> tuple[TrainState, Batches, Images]:
+    """Build the untrained state, the training batches and the images that accuracy is measured on."""
+    torch.set_num_threads(config.threads)
+    torch.set_flush_denormal(True)  # sigmoid networks without BN make denormals, which are slow on a CPU
+    torch.manual_seed(config.seed)
+    device = torch.device(config.device)
+    training_images, images = load_images(config.data, device)
+    batches = Batches(training_images, config.train.batch_size, config.seed, config.data.crop_padding, config.data.has_flips)
+    network = build_network(config.network, training_images.shape, NUM_CLASSES, config.seed).to(device)
+    select_trainable(network, config.train.trainable)
+    optimizer = torch.optim.SGD(
+        [p for p in network.parameters() if p.requires_grad],
+        lr=config.train.lr,
+        momentum=config.train.momentum,
+        weight_decay=config.train.weight_decay,
+    )
+    return TrainState(network, optimizer), batches, images
+
+
+def resume_or_begin(state: TrainState, config: Config, writer: RunWriter) -> None:
+    """Go on from the newest whole checkpoint, or start the record; rows that come again are forgotten."""
+    device = torch.device(config.device)
+    checkpoint = load_latest_checkpoint(writer.folder / files.CHECKPOINTS, device)
+    if checkpoint:
+        state.restore(checkpoint)
+    else:
+        writer.begin(dataclasses.asdict(config), environment(device))
+    writer.rewind(state.step)
+
+
 def final_measures(
-    network: nn.Module,
-    batches: Batches,
-    images: Images,
-    config: Config,
-    accuracy: float,
-    is_finite: bool,
-    poll: Callable[[], None],
+    state: TrainState, batches: Batches, images: Images, config: Config, accuracy: float, poll: Callable[[], None]
 ) -> dict[str, Any]:
     """Measure the trained network: accuracy by Algorithm 2 beside moving averages, and the paper's exact statements."""
+    network = state.network
     measures = {"accuracy_moving_averages": accuracy, "accuracy": accuracy, "num_batch_norms": len(batch_norms(network))}
-    if not is_finite:
+    if state.first_bad_step is not None:
         return measures
     x, _ = images.between(0, config.probe.batch_size)
     errors = scale_invariance_errors(network, x, IDENTITY_SCALE, torch.Generator().manual_seed(config.seed))

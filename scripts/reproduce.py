@@ -8,7 +8,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bn_repro.claims.claims import CLAIMS
 from bn_repro.command_line import configs_of, experiments
 from bn_repro.config import TIERS, Config, differences, nearest
 from bn_repro.data.fetch import fetch
@@ -16,7 +15,8 @@ from bn_repro.launch import FAILED, INTERRUPTED, estimated_seconds, run_many
 from bn_repro.progress import clock
 from bn_repro.records.files import PUBLISHED, REPORTS, RUNS
 from bn_repro.records.record import Run, address_of, run_folder
-from bn_repro.report.page import as_terminal_table, build_report, headline, write_report
+
+# Each run's process imports this file once more, so what only the end needs is imported there.
 
 
 def main() -> int:
@@ -45,6 +45,9 @@ def main() -> int:
     if len(outcomes) < len(configs) or any(outcome.kind == INTERRUPTED for outcome in outcomes):
         console.print("interrupted; all that was done is kept, and the same command goes on from here")
         return 128 + signal.SIGINT
+
+    from bn_repro.report.page import as_terminal_table, build_report, headline, write_report
+
     report = build_report(RUNS, arguments.tier, PUBLISHED / arguments.tier)
     page = write_report(report, REPORTS / arguments.tier)
     console.print(as_terminal_table(report, claims))
@@ -78,6 +81,9 @@ def chosen_experiments(tier: str, only: str | None) -> tuple[list[str], set[str]
         raise ValueError(f"tier {tier} has no experiments yet")
     if only is None:
         return names, None
+
+    from bn_repro.claims.claims import CLAIMS
+
     by_claim = {claim.id: claim.experiments for claim in CLAIMS}
     wanted = by_claim.get(only, {only})
     chosen = [name for name in names if name.split("/")[0] in wanted]

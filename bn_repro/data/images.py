@@ -11,43 +11,64 @@ from bn_repro.config import DataConfig
 from bn_repro.data.fetch import fetch
 
 NUM_CLASSES = 10
+COLOURS = {"cifar10": ((0.49139968, 0.48215841, 0.44653091), (0.24703223, 0.24348513, 0.26158784))}  # mean, std of the training set
 
 
 @dataclass(frozen=True)
 class Images:
-    """Hold examples as uint8 and hand them out as floats in [0, 1].
+    """Hold examples as uint8 and hand them out as floats.
 
     Args:
-        pixels: (N, H, W) uint8; of binary images 0 or 255.
+        pixels: (N, H, W), or (N, H, W, C) of colour images, uint8; of binary images 0 or 255.
         labels: (N,) int64.
+        mean, std: (C,), subtracted from and divided into the colours in [0, 1]; None leaves them.
     """
 
     pixels: Tensor
     labels: Tensor
+    mean: Tensor | None = None
+    std: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of an example as the network sees it, (H, W) or (C, H, W)."""
+        height, width, *channels = self.pixels.shape[1:]
+        return (*channels, height, width)
+
     def at(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Return x (B, H, W) float32 and y (B,) int64."""
+        """Return x (B, H, W) or (B, C, H, W) in channels_last, float32, and y (B,) int64."""
         pixels = self.pixels.index_select(0, index)  # several times faster than pixels[index]
-        return pixels.float().div_(255), self.labels.index_select(0, index)
+        return self.as_floats(pixels), self.labels.index_select(0, index)
 
     def between(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """Return the examples from `start` to before `stop`, as `at` does."""
-        return self.pixels[start:stop].float().div_(255), self.labels[start:stop]
+        return self.as_floats(self.pixels[start:stop]), self.labels[start:stop]
+
+    def as_floats(self, pixels: Tensor) -> Tensor:
+        x = pixels.float().div_(255)
+        if self.mean is not None:
+            x = x.sub_(self.mean).div_(self.std)
+        return x.permute(0, 3, 1, 2) if x.dim() == 4 else x  # (B, H, W, C) -> (B, C, H, W) without a copy
 
 
 class Batches:
     """Give the training batch of any step: every epoch is a fresh permutation drawn from (seed, epoch).
 
     The examples left over by the batch size wait for the next epoch's permutation.
+
+    Args:
+        crop_padding: shift each image by up to so many pixels in both directions, black coming in; 0 shifts none.
+        has_flips: mirror each image left to right with probability 1/2. Both are drawn from (seed, step).
     """
 
-    def __init__(self, images: Images, batch_size: int, seed: int):
+    def __init__(self, images: Images, batch_size: int, seed: int, crop_padding: int = 0, has_flips: bool = False):
         if batch_size > len(images):
             raise ValueError(f"train.batch_size={batch_size} is more than the {len(images)} training examples")
         self.images, self.batch_size, self.seed = images, batch_size, seed
+        self.crop_padding, self.has_flips = crop_padding, has_flips
         self.steps_per_epoch = len(images) // batch_size
         self._epoch, self._order = -1, torch.empty(0)
 
@@ -56,7 +77,28 @@ class Batches:
         if epoch != self._epoch:
             order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
             self._epoch, self._order = epoch, torch.from_numpy(order).to(self.images.labels.device)
-        return self.images.at(self._order[position * self.batch_size : (position + 1) * self.batch_size])
+        index = self._order[position * self.batch_size : (position + 1) * self.batch_size]
+        if not (self.crop_padding or self.has_flips):
+            return self.images.at(index)
+        random = np.random.default_rng([self.seed, epoch, position])
+        shifts = random.integers(-self.crop_padding, self.crop_padding + 1, (2, len(index)))
+        is_flipped = random.random(len(index)) < (0.5 if self.has_flips else 0)
+        pixels = shifted_and_flipped(self.images.pixels, index, torch.from_numpy(shifts), torch.from_numpy(is_flipped))
+        return self.images.as_floats(pixels), self.images.labels.index_select(0, index)
+
+
+def shifted_and_flipped(pixels: Tensor, index: Tensor, shifts: Tensor, is_flipped: Tensor) -> Tensor:
+    """Return images (B, H, W, ...), shifted by (2, B) rows and columns with black coming in, then mirrored where (B,)."""
+    height, width = pixels.shape[1:3]
+    shifts, is_flipped = shifts.to(pixels.device), is_flipped.to(pixels.device)
+    rows = torch.arange(height, device=pixels.device) + shifts[0, :, None]  # (B, H)
+    columns = torch.arange(width, device=pixels.device).expand(len(index), -1)
+    columns = torch.where(is_flipped[:, None], columns.flip(1), columns) + shifts[1, :, None]  # (B, W)
+    is_inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None, :]
+    places = (index[:, None] * height + rows.clamp(0, height - 1))[:, :, None] * width + columns.clamp(0, width - 1)[:, None, :]
+    taken = pixels.flatten(0, 2).index_select(0, places.flatten())  # one row per place; indexing by three tensors is slow
+    taken[~is_inside.flatten()] = 0
+    return taken.view(len(index), *pixels.shape[1:])
 
 
 def load_images(config: DataConfig, device: torch.device) -> tuple[Images, Images]:
@@ -72,7 +114,8 @@ def load_images(config: DataConfig, device: torch.device) -> tuple[Images, Image
     def as_images(pixels: np.ndarray, labels: np.ndarray) -> Images:
         if config.binarize_at is not None:
             pixels = np.where(pixels > 255 * config.binarize_at, 255, 0).astype(np.uint8)
-        return Images(torch.from_numpy(pixels).to(device), torch.from_numpy(labels.astype(np.int64)).to(device))
+        mean, std = (torch.tensor(value, device=device) for value in COLOURS[config.name]) if config.name in COLOURS else (None, None)
+        return Images(torch.from_numpy(pixels).to(device), torch.from_numpy(labels.astype(np.int64)).to(device), mean, std)
 
     if config.evaluate_on == "test":
         return as_images(*arrays["train"]), as_images(*arrays["test"])

@@ -1,27 +1,34 @@
 """The paper's networks; the norm and the nonlinearity are arguments, so that with and without BN is one switch."""
 
+import dataclasses
 import math
 
 import torch
 from torch import nn
 
 from bn_repro.config import NetworkConfig
+from bn_repro.networks.inception import Inception
+from bn_repro.networks.initialization import init_gaussian, init_he, init_xavier
 from bn_repro.networks.normed_layer import NormedLayer, build_nonlinearity
-from bn_repro.networks.sigmoid_mlp import SigmoidMLP, init_gaussian
+from bn_repro.networks.sigmoid_mlp import SigmoidMLP
 
-__all__ = ["NormedLayer", "SigmoidMLP", "build_network", "build_nonlinearity", "init_gaussian"]
+__all__ = ["Inception", "NormedLayer", "SigmoidMLP", "build_network", "build_nonlinearity", "init_gaussian", "init_he", "init_xavier"]
 
 
 def build_network(config: NetworkConfig, image_shape: tuple[int, ...], num_classes: int, seed: int) -> nn.Module:
     """Build and initialize the configured network; the same seed gives arms of equal shapes equal weights.
 
     Args:
-        image_shape: (H, W), or (H, W, C).
+        image_shape: (H, W), or (C, H, W).
     """
-    arguments = {
-        name: getattr(config, name)
-        for name in ("norm", "nonlinearity", "norm_eps", "norm_momentum", "keep_bias", "depth", "width")
-    }
-    network = SigmoidMLP(math.prod(image_shape), num_classes, **arguments)
-    init_gaussian(network, config.init_std, torch.Generator().manual_seed(seed))
+    arguments = {one.name: getattr(config, one.name) for one in dataclasses.fields(config) if not one.name.startswith(("name", "init"))}
+    if config.name == "sigmoid_mlp":
+        network: nn.Module = SigmoidMLP(math.prod(image_shape), num_classes, **arguments)
+    else:
+        network = Inception(num_classes, image_shape[0], **arguments).to(memory_format=torch.channels_last)
+    generator = torch.Generator().manual_seed(seed)
+    if config.init == "gaussian":
+        init_gaussian(network, generator, config.init_std)
+    else:
+        {"he": init_he, "xavier": init_xavier}[config.init](network, generator)
     return network

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from bn_repro.networks.inception import FIGURE_5, STEMS, Inception
-from bn_repro.networks.inception_weights import from_caffe_layout, init_he, match_reductions
+from bn_repro.networks.inception_weights import from_caffe_layout, match_reductions
+from bn_repro.networks.initialization import init_he
 from bn_repro.norms import batch_norms
 
 CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)

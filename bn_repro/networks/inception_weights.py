@@ -1,36 +1,11 @@
-"""Where the weights of an Inception come from: a seed, its other form, or the public Caffe layout of BN-Inception."""
+"""How the weights of an Inception are taken over: from its other form, or from the public Caffe layout of BN-Inception."""
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bn_repro.networks.inception import FIGURE_5, Inception, InceptionModule
-
-
-def init_he(network: nn.Module, generator: torch.Generator | None) -> None:
-    """Fill the weights of convolutions and linear layers with N(0, 2 / fan_in), their biases with 0 (He et al. 2015).
-
-    On a CPU the merged and the branch-by-branch form of an Inception get the same weights from the same seed.
-
-    Args:
-        generator: None draws from torch's global one.
-    """
-    _init(network, partial(nn.init.kaiming_normal_, nonlinearity="relu", generator=generator))
-
-
-def init_xavier(network: nn.Module, generator: torch.Generator | None) -> None:
-    """Fill the weights with N(0, 2 / (fan_in + fan_out)), for sigmoid and tanh (Glorot & Bengio 2010); else as `init_he`."""
-    _init(network, partial(nn.init.xavier_normal_, generator=generator))
-
-
-def _init(network: nn.Module, fill: Callable[[Tensor], Tensor]) -> None:
-    for module in network.modules():
-        if isinstance(module, (nn.Conv2d, nn.Linear)):
-            fill(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
 
 
 def match_reductions(state: Mapping[str, Tensor], network: Inception) -> dict[str, Tensor]:

@@ -1,6 +1,5 @@
 """The network of section 4.1: three fully connected hidden layers of 100 sigmoid units on a 28x28 image."""
 
-import torch
 from torch import Tensor, nn
 
 from bn_repro.networks.normed_layer import NormedLayer, build_nonlinearity
@@ -44,13 +43,3 @@ class SigmoidMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (N, ...) -> (N, num_classes)
         return self.output(self.hidden(x.flatten(1)))
-
-
-@torch.no_grad()
-def init_gaussian(network: nn.Module, std: float, generator: torch.Generator) -> None:
-    """Fill every weight matrix with N(0, std^2) and every bias of an affine layer with 0 (section 4.1)."""
-    for module in network.modules():
-        if isinstance(module, nn.Linear):
-            module.weight.normal_(0, std, generator=generator)
-            if module.bias is not None:
-                module.bias.zero_()

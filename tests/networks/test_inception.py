@@ -11,7 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bn_repro.config import NORMS
 from bn_repro.networks.inception import PER_MAP_NORMS, Inception, InceptionModule, PerActivation, build_pool, scale
-from bn_repro.networks.inception_weights import init_he, match_reductions
+from bn_repro.networks.inception_weights import match_reductions
+from bn_repro.networks.initialization import init_he
 from bn_repro.networks.normed_layer import NormedLayer
 from bn_repro.norms import BatchNorm1d, BatchNorm2d, batch_norms, build_norm, fold_batch_norms
 

@@ -8,7 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from bn_repro.networks.inception import Inception
-from bn_repro.networks.inception_weights import from_caffe_layout, init_he, init_xavier, match_reductions
+from bn_repro.networks.inception_weights import from_caffe_layout, match_reductions
+from bn_repro.networks.initialization import init_he, init_xavier
 
 # name: inputs, then filters of 1x1, 3x3 reduce, 3x3, double reduce, double 3x3, pool projection
 CAFFE_MODULES = {

@@ -1,0 +1,34 @@
+"""What the weights are before the first step: drawn from a passed generator, biases 0."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+
+def init_gaussian(network: nn.Module, generator: torch.Generator | None, std: float) -> None:
+    """Fill the weights of convolutions and linear layers with N(0, std^2), their biases with 0 (section 4.1).
+
+    Args:
+        generator: None draws from torch's global one.
+    """
+    init_weights(network, partial(nn.init.normal_, std=std, generator=generator))
+
+
+def init_he(network: nn.Module, generator: torch.Generator | None) -> None:
+    """Fill the weights with N(0, 2 / fan_in) (He et al. 2015); else as `init_gaussian`."""
+    init_weights(network, partial(nn.init.kaiming_normal_, nonlinearity="relu", generator=generator))
+
+
+def init_xavier(network: nn.Module, generator: torch.Generator | None) -> None:
+    """Fill the weights with N(0, 2 / (fan_in + fan_out)), for sigmoid and tanh (Glorot & Bengio 2010); else as `init_gaussian`."""
+    init_weights(network, partial(nn.init.xavier_normal_, generator=generator))
+
+
+def init_weights(network: nn.Module, fill: Callable[[Tensor], Tensor]) -> None:
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            fill(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
