@@ -25,6 +25,9 @@ MAIN_CONFIG = "train"
 
 def register_schema() -> None:
     """Tell Hydra the name and type of every knob, so that a mistyped one in a file is an error."""
+    # Section 4.2.1 states the arms as multiples: ${times:5,${base.lr}}, ${power:${base.final_lr_ratio},6}.
+    OmegaConf.register_new_resolver("times", lambda factor, value: factor * value, replace=True)
+    OmegaConf.register_new_resolver("power", lambda value, exponent: value**exponent, replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     store.store(group="network", name="sigmoid_mlp_schema", node=SigmoidMLPConfig)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Optional
 
 TIERS = ("smoke", "quick", "long", "gpu", "imagenet")
-DATASETS = ("mnist", "fashion_mnist", "cifar10", "synthetic")
+DATASETS = ("mnist", "fashion_mnist", "cifar10", "synthetic", "synthetic_colour")
 NETWORKS = ("sigmoid_mlp", "inception")
 NORMS = ("none", "batch", "outside_gradient", "outside_gradient_center")
 NONLINEARITIES = ("sigmoid", "tanh", "relu", "identity")
@@ -98,6 +98,16 @@ class TrainConfig:
 
 
 @dataclass
+class BaseConfig:
+    """What the plain Inception of a tier uses, so that the arms of section 4.2.1 can be multiples of it."""
+
+    lr: Optional[float] = knob("its learning rate", above=0)
+    weight_decay: float = knob("its L2 coefficient", low=0)
+    final_lr_ratio: float = knob("its last over first learning rate", above=0, high=1)
+    drop_rate: float = knob("its dropout before the classifier", low=0, high=1)
+
+
+@dataclass
 class ProbeConfig:
     every: int = knob("steps between two activation records; 0 records none", low=0)
     batch_size: int = knob("examples of the fixed probe batch", low=2)
@@ -128,6 +138,7 @@ class Config:
     data: DataConfig = field()
     network: NetworkConfig = field()
     train: TrainConfig = field()
+    base: BaseConfig = field()
     probe: ProbeConfig = field()
     wandb: WandbConfig = field()
 

@@ -23,13 +23,10 @@ class Mirror:
 
     def __init__(self, settings: WandbConfig, address: str, config: dict[str, Any]):
         self.run: Any = None
-        if settings.mode == "disabled":
-            return
-        start = lambda mode: start_wandb(settings, mode, address, config)
-        self.run = self._safely(lambda: start(settings.mode))
-        if self.run is None and settings.mode == "online":
-            print("warning: W&B goes on offline; `wandb sync` sends it later", file=sys.stderr)
-            self.run = self._safely(lambda: start("offline"))
+        if settings.mode == "online":
+            self.run = self._safely(lambda: start_wandb(settings, "online", address, config), "it goes on offline; `wandb sync` sends it later")
+        if settings.mode != "disabled" and self.run is None:
+            self.run = self._safely(lambda: start_wandb(settings, "offline", address, config))
 
     def log(self, row: dict[str, Any], activations: dict[str, np.ndarray] | None = None) -> None:
         """Log one row of metrics and, if there is one, the activation record of the same step."""
@@ -44,13 +41,13 @@ class Mirror:
             self._safely(lambda: self.run.finish(exit_code=0 if summary is not None else 1))
         self.run = None
 
-    def _safely(self, call: Callable[[], Any]) -> Any:
+    def _safely(self, call: Callable[[], Any], otherwise: str = "the run goes on without it") -> Any:
         try:
             return call()
         except Exception as error:
             self.run = None
             reason = str(error).strip().split("\n")[0]
-            print(f"warning: W&B failed ({type(error).__name__}: {reason}); the run goes on without it", file=sys.stderr)
+            print(f"warning: W&B failed ({type(error).__name__}: {reason}); {otherwise}", file=sys.stderr)
             return None
 
 
@@ -59,6 +56,7 @@ def start_wandb(settings: WandbConfig, mode: str, address: str, config: dict[str
 
     experiment, tier, name = address.split("/")
     Path(settings.folder).mkdir(parents=True, exist_ok=True)
+    wandb.teardown()  # an attempt that failed would still hold the id
     run = wandb.init(
         project=settings.project,
         entity=settings.entity,

@@ -32,7 +32,7 @@ def main() -> int:
     console = Console()
     try:
         for name, folder in sorted({(config.data.name, config.data.folder) for config in configs}):
-            if name != "synthetic":
+            if not name.startswith("synthetic"):
                 fetch(name, Path(folder))
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -109,7 +109,8 @@ def load_images(config: DataConfig, device: torch.device) -> tuple[Images, Image
     Raises:
         DataUnavailable: no source delivers the dataset whole.
     """
-    arrays = synthetic_digits() if config.name == "synthetic" else fetch(config.name, Path(config.folder))
+    made_up = {"synthetic": (28, 28), "synthetic_colour": (32, 32, 3)}
+    arrays = synthetic_patterns(made_up[config.name]) if config.name in made_up else fetch(config.name, Path(config.folder))
 
     def as_images(pixels: np.ndarray, labels: np.ndarray) -> Images:
         if config.binarize_at is not None:
@@ -125,15 +126,15 @@ def load_images(config: DataConfig, device: torch.device) -> tuple[Images, Image
     return as_images(pixels[kept], labels[kept]), as_images(pixels[held_out], labels[held_out])
 
 
-def synthetic_digits(num_train: int = 1200, num_test: int = 600) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Make ten noisy 28x28 patterns, for tests and the smoke tier only: nothing is claimed from them."""
+def synthetic_patterns(shape: tuple[int, ...], num_train: int = 1200, num_test: int = 600) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Make images of ten noisy patterns, for tests and the smoke tier only: nothing is claimed from them."""
     random = np.random.default_rng(0)
-    patterns = random.integers(0, 2, (NUM_CLASSES, 28, 28)) * 255
+    patterns = random.integers(0, 2, (NUM_CLASSES, *shape)) * 255
 
     def draw(num: int) -> tuple[np.ndarray, np.ndarray]:
         labels = random.integers(0, NUM_CLASSES, num)
-        is_kept = random.random((num, 28, 28)) < 0.6
-        noise = random.integers(0, 256, (num, 28, 28))
+        is_kept = random.random((num, *shape)) < 0.6
+        noise = random.integers(0, 256, (num, *shape))
         return np.where(is_kept, patterns[labels], noise).astype(np.uint8), labels.astype(np.uint8)
 
     return {"train": draw(num_train), "test": draw(num_test)}

@@ -12,6 +12,8 @@ from bn_repro.probes.undisturbed import undisturbed
 def scale_invariance_errors(network: nn.Module, x: Tensor, scale: float, generator: torch.Generator) -> dict[str, float]:
     """Return how far section 3.3's three identities are from holding, for W scaled to aW; the worst layer counts.
 
+    The layers are the submodules with an `affine` that has a `weight`, and a `norm` after it.
+
     With f(W) = BN(W u) at each layer's own input u and a random output gradient: `output` compares f(aW) with
     f(W), `input_gradient` df(aW)/du with df(W)/du, `weight_gradient` df(aW)/d(aW) with (1/a) df(W)/dW. Each is
     the l2 norm of the difference over that of the right-hand side. All are float32, with the layer's own eps.
@@ -21,7 +23,11 @@ def scale_invariance_errors(network: nn.Module, x: Tensor, scale: float, generat
         scale: the factor a.
     """
     inputs: dict[str, Tensor] = {}
-    layers = {name: m for name, m in network.named_modules() if hasattr(m, "affine") and isinstance(getattr(m, "norm", None), nn.Module)}
+    layers = {
+        name: layer
+        for name, layer in network.named_modules()
+        if hasattr(getattr(layer, "affine", None), "weight") and isinstance(getattr(layer, "norm", None), nn.Module)
+    }
     hooks = [layer.register_forward_pre_hook(keep_input(inputs, name)) for name, layer in layers.items()]
     try:
         with undisturbed(network):

@@ -4,6 +4,7 @@ import fcntl
 import io
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -96,9 +97,10 @@ class RunWriter:
             self.activation_rows = [{name: array[row] for name, array in arrays.items()} for row in range(num_kept)]
 
     def finish(self, summary: dict[str, Any]) -> None:
-        """Write the summary, whose presence means that the run is complete."""
+        """Write the summary, whose presence means that the run is complete; its checkpoints are of no more use."""
         self.sync()
         files.write_atomically(self.folder / files.SUMMARY, files.as_json(summary))
+        shutil.rmtree(self.folder / files.CHECKPOINTS, ignore_errors=True)
 
 
 @dataclass(frozen=True)
