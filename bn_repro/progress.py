@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 SECONDS_BETWEEN_LINES = 30.0
@@ -102,10 +103,11 @@ class Progress:
 
     def table(self) -> Table:
         table = Table(title=self.headline() if self.total > 1 else None, box=None, pad_edge=False, title_justify="left")
-        for name, justify in (("run", "left"), ("step", "right"), ("rate", "right"), ("left", "right"), ("accuracy", "right")):
+        for name, justify in (("run", "left"), ("", "left"), ("step", "right"), ("rate", "right"), ("left", "right"), ("accuracy", "right")):
             table.add_column(name, justify=justify)
         for run in self.running.values():
-            table.add_row(*run.cells())
+            name, *cells = run.cells()
+            table.add_row(name, ProgressBar(run.steps or 1, run.step, width=20), *cells)
         return table
 
 

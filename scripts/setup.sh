@@ -25,7 +25,7 @@ free_mib=$(df -Pm . | awk 'NR == 2 {print $4}')
 echo "setting up .venv with $("$python" --version) (about a minute)"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-attempt() { "$@" >"$log" 2>&1 || fail "set-up failed at '$*': $(grep -v '^ *$' "$log" | tail -n 1)"; }
+attempt() { "$@" >"$log" 2>&1 || fail "set-up failed at '$*' (is there a network?): $(grep -v '^ *$' "$log" | tail -n 1)"; }
 
 if [ ! -x .venv/bin/python ] || [ ! -x .venv/bin/pip ]; then
     attempt "$python" -m venv --clear .venv

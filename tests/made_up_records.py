@@ -71,4 +71,5 @@ def write_tier(root: Path, tier: str, has_bn: bool = True, num_seeds: int = 3) -
         other = MadeUp([0.1, 0.5, 0.9, 0.951 - wobble, 0.96 + 0.001 * ((5 * seed + 1) % 3)], percentiles_moving(4.1 - wobble))
         write(root, f"mnist_sigmoid/{tier}/none-s{seed}", plain)
         write(root, f"mnist_sigmoid/{tier}/batch-s{seed}", bn if has_bn else other)
+        write(root, f"mnist_best/{tier}/plain_best-s{seed}", plain)
         write(root, f"mnist_best/{tier}/bn_best-s{seed}", bn if has_bn else other)

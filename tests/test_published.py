@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from bn_repro.claims.protocol import KNOBS, best_point, read_grid
+from bn_repro.claims.protocol import best_point, read_grid
 from bn_repro.claims.verdicts import REPRODUCED
 from bn_repro.command_line import CONFIGS, configs_of, experiments
 from bn_repro.config import differences
@@ -53,15 +53,12 @@ def test_no_negative_control_says_reproduced(tier):
 
 def test_the_arms_are_the_grids_best_points():
     points = read_grid(PUBLISHED / "long" / files.PUBLISHED_RUNS, "long")
-    chosen = {
-        norm: {knob: value for knob, value in zip(KNOBS, best_point(points, norm).values, strict=True)} for norm in ("none", "batch")
-    }
+    common = best_point(points, "none", has_momentum=False)
     for tier in ("quick", "long"):
-        for norm, experiment in (("none", "mnist_sigmoid"), ("batch", "mnist_sigmoid"), ("batch", "mnist_best")):
-            best = chosen["none" if experiment == "mnist_sigmoid" else "batch"]
-            for config in configs_of(f"{experiment}/{tier}"):
-                if config.norm == norm:
-                    assert (config.train.lr, config.train.momentum, config.network.init_std) == tuple(best.values())
+        for config in configs_of(f"mnist_sigmoid/{tier}"):
+            assert (config.train.lr, config.train.momentum, config.network.init_std) == common.values
+        for config in configs_of(f"mnist_best/{tier}"):
+            assert (config.train.lr, config.train.momentum, config.network.init_std) == best_point(points, config.norm).values
 
 
 def test_the_readme_shows_the_published_table():

@@ -32,9 +32,10 @@ def grid_points(runs: Sequence[Run]) -> list[GridPoint]:
     return [GridPoint(norm, values, float(np.mean(found)), len(found)) for (norm, values), found in sorted(accuracies.items())]
 
 
-def best_point(points: Sequence[GridPoint], norm: str) -> GridPoint:
-    """Return the norm's point of highest validation accuracy; of equal ones the first."""
-    return max((point for point in points if point.norm == norm), key=lambda point: point.accuracy)
+def best_point(points: Sequence[GridPoint], norm: str, has_momentum: bool = True) -> GridPoint:
+    """Return the norm's point of highest validation accuracy, of all or of those without momentum; of equal ones the first."""
+    eligible = [point for point in points if point.norm == norm and (has_momentum or point.values[KNOBS.index("train.momentum")] == 0)]
+    return max(eligible, key=lambda point: point.accuracy)
 
 
 def read_grid(root: Path, tier: str) -> list[GridPoint]:

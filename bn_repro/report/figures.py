@@ -25,7 +25,6 @@ class Style:
 STYLES = {
     "without BN": Style("#D55E00", "--"),
     "with BN": Style("#0072B2", "-"),
-    "with BN, own best": Style("#009E73", "-."),
     "centered outside the gradient": Style("#CC79A7", "-"),
     "normalized outside the gradient": Style("#56331B", ":"),
 }
