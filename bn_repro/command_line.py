@@ -1,6 +1,7 @@
 """What a command line asks for: every mistake in it found before torch is loaded, every grid spelled out."""
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
@@ -21,6 +22,7 @@ from bn_repro.config import Config, InceptionConfig, SigmoidMLPConfig, check, ne
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 MAIN_CONFIG = "train"
+MOST_POINTS = 12  # of a grid that is checked whole; each takes some 30 ms
 
 
 def register_schema() -> None:
@@ -47,7 +49,7 @@ def to_config(composed: DictConfig) -> Config:
     Raises:
         ValueError: one line that names the knob.
     """
-    missing = sorted(OmegaConf.missing_keys(composed))
+    missing = [name for name in knob_names(composed) if OmegaConf.is_missing(*parent_and_key(composed, name))]
     if missing:
         raise ValueError(f"{missing[0]} has no value; give {missing[0]}=VALUE, or an experiment that sets it")
     try:
@@ -74,10 +76,13 @@ def experiments(tier: str | None = None) -> list[str]:
 
 def grid(experiment: str) -> list[list[str]]:
     """Spell out an experiment's own grid: the overrides of each of its runs."""
-    path = CONFIGS / "experiment" / f"{experiment}.yaml"
-    swept = yaml.safe_load(path.read_text())["hydra"]["sweeper"]["params"]
-    overrides = OverridesParser.create().parse_overrides([f"{name}={values}" for name, values in swept.items()])
+    overrides = parsed([f"{name}={values}" for name, values in swept(experiment).items()])
     return [[f"experiment={experiment}", *point] for point in itertools.product(*map(values_of, overrides))]
+
+
+def swept(experiment: str) -> dict[str, Any]:
+    """Return the knobs and values that an experiment file sweeps."""
+    return yaml.safe_load((CONFIGS / "experiment" / f"{experiment}.yaml").read_text())["hydra"]["sweeper"]["params"]
 
 
 def configs_of(experiment: str, extra: Sequence[str] = ()) -> list[Config]:
@@ -97,7 +102,9 @@ def refuse_mistakes(arguments: Sequence[str]) -> None:
     Raises:
         ValueError: one line that names the mistake and the nearest valid choice.
     """
-    flags = get_args_parser().parse_args(list(arguments))
+    flags, unknown = get_args_parser().parse_known_args(list(arguments))
+    if unknown:
+        raise ValueError(f"{unknown[0]}: there is no such flag; --help lists them")
     if flags.help or flags.hydra_help or flags.cfg or flags.info:
         return
     overrides = parsed(flags.overrides)
@@ -114,14 +121,9 @@ def refuse_mistakes(arguments: Sequence[str]) -> None:
             if not (is_group[name] or name in names or name.startswith(("hydra.", "hydra/"))):
                 raise ValueError(f"{override.input_line}: there is no knob {name}{nearest(name, [*names, *group_names()])}")
         knobs = [o for o in overrides if not o.key_or_group.startswith(("hydra.", "hydra/"))]
-        firsts = {o.key_or_group: values_of(o)[0] for o in knobs}
-        defaults = {name: value for name, value in swept_defaults(overrides).items() if name not in firsts}
-        for override in knobs:
-            for value in values_of(override):
-                point = {**defaults, **firsts, override.key_or_group: value}
-                to_config(compose_or_explain(list(point.values())))
-        if len(knobs) < len(overrides) or not knobs:
-            compose_or_explain([*{**defaults, **firsts}.values(), *(o.input_line for o in overrides if o not in knobs)])
+        hydras = [o.input_line for o in overrides if o not in knobs]
+        for point in points_to_check({**own_grid(overrides), **{o.key_or_group: values_of(o) for o in knobs}}):
+            to_config(compose_or_explain([*point, *hydras]))
 
 
 def refuse_forms(overrides: Sequence[Override], is_multirun: bool) -> None:
@@ -161,10 +163,18 @@ def values_of(override: Override) -> list[str]:
     return [f"{name}={override.get_value_element_as_str()}"]
 
 
-def swept_defaults(overrides: Sequence[Override]) -> dict[str, str]:
-    """Return the first point of the chosen experiment's own grid, so that a check has a value for what it sweeps."""
+def own_grid(overrides: Sequence[Override]) -> dict[str, list[str]]:
+    """Return the values of the chosen experiment's own grid, by knob; empty without an experiment."""
     chosen = [values_of(o)[0].split("=", 1)[1] for o in overrides if o.key_or_group == "experiment"]
-    return {point.split("=")[0]: point for point in grid(chosen[0])[0]} if chosen else {}
+    return {o.key_or_group: values_of(o) for o in parsed([f"{name}={values}" for name, values in swept(chosen[0]).items()])} if chosen else {}
+
+
+def points_to_check(values: dict[str, list[str]]) -> list[tuple[str, ...]]:
+    """Return all points of a small grid; of a large one, every value beside the first values of the others."""
+    if math.prod(map(len, values.values())) <= MOST_POINTS:
+        return list(itertools.product(*values.values()))
+    firsts = {name: options[0] for name, options in values.items()}
+    return [tuple({**firsts, name: value}.values()) for name, options in values.items() for value in options]
 
 
 def parsed(overrides: Sequence[str]) -> list[Override]:
@@ -184,6 +194,13 @@ def compose_or_explain(overrides: list[str]) -> DictConfig:
     except (HydraException, OmegaConfBaseException) as error:
         cause: Any = error.__cause__ or error
         raise ValueError(f"{first_line(error)} ({first_line(cause)})" if cause is not error else first_line(error)) from error
+
+
+def parent_and_key(composed: DictConfig, name: str) -> tuple[DictConfig, str]:
+    *parents, key = name.split(".")
+    for parent in parents:
+        composed = composed[parent]
+    return composed, key
 
 
 def knob_names(composed: DictConfig) -> list[str]:

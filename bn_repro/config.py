@@ -4,6 +4,9 @@ This file and the command line's checks load no torch, so that a mistake is answ
 """
 
 import difflib
+import math
+import operator
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Optional
@@ -24,16 +27,18 @@ def knob(
     low: float | None = None,
     high: float | None = None,
     above: float | None = None,
+    below: float | None = None,
     choices: tuple[str, ...] = (),
     changes_result: bool = True,
 ) -> Any:
-    """Declare a field without default: low <= value <= high, value > above, or one of the choices."""
+    """Declare a field without default: low <= value <= high, above < value < below, or one of the choices."""
     return field(
         metadata={
             "meaning": meaning,
             "low": low,
             "high": high,
             "above": above,
+            "below": below,
             "choices": choices,
             "changes_result": changes_result,
         }
@@ -44,7 +49,7 @@ def knob(
 class DataConfig:
     name: str = knob("dataset", choices=DATASETS)
     folder: str = knob("where datasets are kept", changes_result=False)
-    binarize_at: Optional[float] = knob("grey level in [0, 1) above which a pixel is 1; null keeps grey", low=0, high=1)
+    binarize_at: Optional[float] = knob("grey level in [0, 1) above which a pixel is 1; null keeps grey", low=0, below=1)
     crop_padding: int = knob("pixels by which training images are shifted at most", low=0)
     has_flips: bool = knob("mirror training images at random")
     validation_size: int = knob("training examples set apart for validation", low=0)
@@ -154,6 +159,10 @@ def check(config: Config) -> None:
     data, network, train = config.data, config.network, config.train
     if network.norm in BATCH_STATISTIC_NORMS and train.batch_size < 2:
         raise ValueError(f"train.batch_size={train.batch_size} has no variance; norm={network.norm} needs at least 2")
+    try:
+        re.compile(train.trainable)
+    except re.error as error:
+        raise ValueError(f"train.trainable={train.trainable} is no regular expression: {error}") from error
     if config.probe.every % train.eval_every:
         raise ValueError(f"probe.every={config.probe.every} must be a multiple of train.eval_every={train.eval_every}")
     if network.init == "gaussian" and network.init_std is None:
@@ -163,16 +172,27 @@ def check(config: Config) -> None:
 
 
 def check_value(name: str, value: Any, metadata: dict[str, Any]) -> None:
-    if metadata.get("choices") and value not in metadata["choices"]:
-        raise ValueError(f"{name}={value} is not a choice{nearest(str(value), metadata['choices'])}; choices: {', '.join(metadata['choices'])}")
-    low, high, above = (metadata.get(bound) for bound in ("low", "high", "above"))
+    """Refuse a value that is not a choice, out of range, or no finite number; None passes where the type allows it.
+
+    Raises:
+        ValueError: one line.
+    """
+    choices = metadata.get("choices")
+    if choices and value not in choices:
+        raise ValueError(f"{name}={value} is not a choice{nearest(str(value), choices)}; choices: {', '.join(choices)}")
+    bounds = (
+        ("low", "at least", operator.ge),
+        ("above", "above", operator.gt),
+        ("high", "at most", operator.le),
+        ("below", "below", operator.lt),
+    )
     for number in value if isinstance(value, list) else [value]:
-        if low is not None and number is not None and not number >= low:
-            raise ValueError(f"{name}={number} is out of range; it must be at least {low}")
-        if above is not None and number is not None and not number > above:
-            raise ValueError(f"{name}={number} is out of range; it must be above {above}")
-        if high is not None and number is not None and not number <= high:
-            raise ValueError(f"{name}={number} is out of range; it must be at most {high}")
+        if isinstance(number, float) and not math.isfinite(number):
+            raise ValueError(f"{name}={number} is not a finite number")
+        for bound, words, holds in bounds:
+            limit = metadata.get(bound)
+            if limit is not None and number is not None and not holds(number, limit):
+                raise ValueError(f"{name}={number} is out of range; it must be {words} {limit}")
 
 
 def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, dict[str, Any]]]:

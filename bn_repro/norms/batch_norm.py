@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from bn_repro.modes import evaluating
+
 
 class _PaperNames:
     """Give torch's batch norm the paper's names, and Algorithm 2's closing line as a method."""
@@ -24,20 +26,25 @@ class _PaperNames:
         return self.bias
 
     def inference_affine(self) -> tuple[Tensor, Tensor]:
-        """Return (scale, shift), each (C,), of the map that the layer is at inference (Algorithm 2, line 11).
+        """Return (scale, shift), see the function of that name."""
+        return inference_affine(self)
 
-        scale = gamma / sqrt(Var[x] + eps) and shift = beta - scale * E[x].
 
-        Raises:
-            ValueError: the layer keeps no statistics (`track_running_stats=False`).
-        """
-        if self.running_mean is None:
-            raise ValueError("inference_affine needs population statistics; this layer has track_running_stats=False")
-        scale = torch.rsqrt(self.running_var + self.eps)
-        if self.weight is not None:
-            scale = scale * self.weight
-        shift = -scale * self.running_mean
-        return scale, shift if self.bias is None else shift + self.bias
+def inference_affine(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
+    """Return (scale, shift), each (C,), of the map that a batch norm is at inference (Algorithm 2, line 11).
+
+    scale = gamma / sqrt(Var[x] + eps) and shift = beta - scale * E[x].
+
+    Raises:
+        ValueError: the layer keeps no statistics (`track_running_stats=False`).
+    """
+    if norm.running_mean is None:
+        raise ValueError("inference_affine needs population statistics; this layer has track_running_stats=False")
+    scale = torch.rsqrt(norm.running_var + norm.eps)
+    if norm.weight is not None:
+        scale = scale * norm.weight
+    shift = -scale * norm.running_mean
+    return scale, shift if norm.bias is None else shift + norm.bias
 
 
 class BatchNorm1d(_PaperNames, nn.BatchNorm1d):
@@ -64,16 +71,11 @@ def batch_norms(network: nn.Module) -> list[_BatchNorm]:
 @contextmanager
 def normalizing_by_batch(network: nn.Module) -> Iterator[None]:
     """Let every norm with running statistics use those of its batch, all else (dropout) as at inference; restore modes after."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    for module in network.modules():
-        if hasattr(module, "running_mean"):
-            module.train()
-    try:
+    with evaluating(network):
+        for module in network.modules():
+            if hasattr(module, "running_mean"):
+                module.train()
         yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 @torch.no_grad()

@@ -2,10 +2,12 @@
 
 import copy
 
+import torch
 from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvTransposeNd
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+from bn_repro.norms.batch_norm import inference_affine
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
@@ -37,9 +39,15 @@ def foldable_pairs(network: nn.Module) -> list[tuple[str, str]]:
             continue
         if source not in calls or not isinstance(modules[source.target], (nn.Linear, *CONVOLUTIONS)):
             continue
+        if modules[node.target].num_features != num_outputs(modules[source.target]):
+            continue  # a Linear over the last of several dimensions; the norm's features are the second
         if len(source.users) == 1 and num_calls[node.target] == num_calls[source.target] == 1:
             pairs.append((source.target, node.target))
     return pairs
+
+
+def num_outputs(affine: nn.Module) -> int:
+    return affine.out_features if isinstance(affine, nn.Linear) else affine.out_channels
 
 
 def fold_batch_norms(network: nn.Module) -> nn.Module:
@@ -53,11 +61,22 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
     """
     folded = copy.deepcopy(network).eval()
     for affine_name, norm_name in foldable_pairs(folded):
-        affine, norm = folded.get_submodule(affine_name), folded.get_submodule(norm_name)
-        if isinstance(affine, nn.Linear):
-            affine = fuse_linear_bn_eval(affine, norm)
-        else:
-            affine = fuse_conv_bn_eval(affine, norm, transpose=isinstance(affine, _ConvTransposeNd))
-        folded.set_submodule(affine_name, affine)
+        fold(folded.get_submodule(affine_name), folded.get_submodule(norm_name))
         folded.set_submodule(norm_name, nn.Identity())
     return folded
+
+
+@torch.no_grad()
+def fold(affine: nn.Module, norm: _BatchNorm) -> None:
+    """Multiply the inference map of a batch norm into the weight and bias of the layer before it."""
+    scale, shift = inference_affine(norm)
+    weight = affine.weight
+    if isinstance(affine, _ConvTransposeNd):  # (in, out / groups, ...), the groups along the inputs
+        by_group = weight.unflatten(0, (affine.groups, -1)).transpose(1, 2)  # (groups, out / groups, in / groups, ...)
+        by_group = by_group * scale.view(affine.groups, -1, *[1] * (by_group.dim() - 2))
+        folded_weight = by_group.transpose(1, 2).flatten(0, 1)
+    else:
+        folded_weight = weight * scale.view(-1, *[1] * (weight.dim() - 1))
+    folded_bias = shift if affine.bias is None else scale * affine.bias + shift
+    affine.weight = nn.Parameter(folded_weight.to(weight), weight.requires_grad)
+    affine.bias = nn.Parameter(folded_bias.to(weight), weight.requires_grad)

@@ -1,8 +1,10 @@
 """How the distribution of every layer's activations looks at one step (Figures 1b and 1c), for any network."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -130,13 +132,27 @@ class ActivationProbe:
         }
 
 
+@cache
+def spread_out(num_values: int, device: torch.device) -> Tensor:
+    """Return `MAX_SORTED` different indices below `num_values`, evenly spread, and so over every row and column.
+
+    They are multiples of a number near the golden section that shares no factor with `num_values`; an even stride
+    would share one with the number of units, and meet some units only.
+    """
+    step = int(num_values * 0.6180339887)
+    while math.gcd(step, num_values) > 1:
+        step += 1
+    return torch.arange(MAX_SORTED, device=device) * step % num_values
+
+
 def percentiles_of(values: Tensor, percentiles: Sequence[float]) -> Tensor:
     """Return percentiles (..., P) along the last dimension, linearly interpolated.
 
-    Exact up to `MAX_SORTED` values; of more, an evenly spaced subsample is sorted.
+    Exact up to `MAX_SORTED` values; of more, a spread-out subsample is sorted.
     """
-    stride = -(-values.shape[-1] // MAX_SORTED)
-    ordered = values[..., ::stride].sort(dim=-1).values
+    if values.shape[-1] > MAX_SORTED:
+        values = values.index_select(-1, spread_out(values.shape[-1], values.device))
+    ordered = values.sort(dim=-1).values
     rank = torch.tensor(percentiles, device=values.device, dtype=torch.float64) / 100 * (ordered.shape[-1] - 1)
     below = rank.floor().long()
     above = rank.ceil().long()

@@ -5,6 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from bn_repro.modes import evaluating
 from bn_repro.norms import fold_batch_norms, foldable_pairs
 from bn_repro.probes.undisturbed import undisturbed
 
@@ -70,9 +71,7 @@ def relative(value: Tensor, reference: Tensor) -> float:
 def folding_error(network: nn.Module, x: Tensor) -> tuple[int, float]:
     """Return (number of folded norms, largest output difference over largest output) of the folded network."""
     folded = fold_batch_norms(network)
-    modes = [(module, module.training) for module in network.modules()]
-    expected = network.eval()(x)
-    for module, mode in modes:
-        module.training = mode
+    with evaluating(network):
+        expected = network(x)
     error = (folded(x) - expected).abs().max() / expected.abs().max()
     return len(foldable_pairs(network)), error.item()

@@ -18,6 +18,8 @@ NAME = re.compile(r"step-(\d{9})-([0-9a-f]{16})\.pt")
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     """Write tensors and plain values under a name that carries their checksum, then drop all but the last two.
 
+    What says that it is of this step or a later one is dropped too: it is damaged, or of a course not taken.
+
     Raises:
         OSError: the disk is full; earlier checkpoints are untouched.
     """
@@ -27,7 +29,8 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     path = folder / f"step-{step:09d}-{checksum(content)}.pt"
     write_atomically(path, content)
     others = [other for other in checkpoints(folder) if other != path]
-    for old in others[: -(NUM_KEPT - 1)]:
+    kept = [other for other in others if int(NAME.fullmatch(other.name)[1]) < step][-(NUM_KEPT - 1) :]
+    for old in set(others) - set(kept):
         old.unlink()
     return path
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from bn_repro.config import TrainConfig
 from bn_repro.data.images import Batches, Images
+from bn_repro.modes import evaluating
 from bn_repro.training.schedule import lr_at
 
 
@@ -73,10 +74,11 @@ def train(
             if state.step % config.eval_every == 0 or state.step == config.steps:
                 state.first_bad_step = first_bad_step(state)
                 measure(state.step, mean_loss(state.losses))
-                state.losses.clear()
             if state.step == config.steps or state.first_bad_step is not None:
                 return
             poll()
+            if state.step % config.eval_every == 0:
+                state.losses.clear()  # not before: a run stopped here measures this step again
             lr = lr_at(state.step, config)
             for group in optimizer.param_groups:
                 group["lr"] = lr
@@ -106,17 +108,13 @@ def first_bad_step(state: TrainState) -> int | None:
 
 @torch.no_grad()
 def evaluate(network: nn.Module, images: Images, poll: Callable[[], None], batch_size: int = 1000) -> tuple[float, float]:
-    """Return (accuracy as a fraction, mean cross-entropy in nats) at inference, and restore the training mode."""
-    was_training = network.training
-    network.eval()
+    """Return (accuracy as a fraction, mean cross-entropy in nats) at inference, and restore all modes."""
     num_correct, loss_sum = 0.0, 0.0
-    try:
+    with evaluating(network):
         for start in range(0, len(images), batch_size):
             poll()
             x, y = images.between(start, start + batch_size)
             logits = network(x)
             num_correct += (logits.argmax(1) == y).sum()
             loss_sum += F.cross_entropy(logits, y, reduction="sum").double()
-    finally:
-        network.train(was_training)
     return float(num_correct) / len(images), float(loss_sum) / len(images)

@@ -1,0 +1,211 @@
+"""Does W&B hold what the record holds, and does a run go on when W&B does not?"""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from composed import smoke
+
+from bn_repro import experiment, tracking
+from bn_repro.records.record import Run, run_folder
+from bn_repro.tracking import Mirror, as_wandb_row, export, wandb_id
+
+ADDRESS = "mnist_sigmoid/smoke/batch-s0"
+
+
+@pytest.fixture(autouse=True)
+def restored_torch_settings():
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(False)
+
+
+def offline(folder):
+    return dataclasses.replace(smoke().wandb, mode="offline", folder=str(folder))
+
+
+def read_back(folder):
+    """Return the records of each offline run under a folder, by type, as W&B's own program reads them."""
+    runs = []
+    for path in sorted((folder / "wandb").glob("offline-run-*")):
+        command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(path)]
+        said = subprocess.run(command, cwd=folder, env=os.environ | {"WANDB_DIR": str(folder)}, capture_output=True, text=True, check=True)
+        records = [json.loads(line) for line in said.stdout.splitlines()]
+        runs.append(
+            {
+                kind: [record[kind] for record in records if record["type"] == kind]
+                for kind in ("run", "metric", "history", "summary", "exit")
+            }
+        )
+    return runs
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Return the record of an interrupted and resumed run, and the folder of the W&B fragments it left."""
+    folder = tmp_path_factory.mktemp("tracked")
+    config = smoke()
+    small = dataclasses.replace(config.train, steps=20, eval_every=5, checkpoint_every=10)
+    config = dataclasses.replace(config, name="batch-s0", results_folder=str(folder / "runs"), wandb=offline(folder), train=small)
+    config = dataclasses.replace(config, probe=dataclasses.replace(config.probe, every=10))
+    with pytest.raises(experiment.Interrupted):
+        experiment.run(config, is_stopping=lambda: (run_folder(config) / "metrics.jsonl").read_bytes().count(b"\n") >= 3)
+    experiment.run(config)
+    return config, Run(run_folder(config)), folder
+
+
+def assert_mirrors(history, run):
+    """Compare one logged row after the other with the record: metrics, percentiles, moments, histograms."""
+    at_step = {int(step): row for row, step in enumerate(run.activations["step"])}
+    assert [logged["item"]["step"] for logged in history] == [row["step"] for row in run.metrics]
+    assert [logged["step"]["num"] for logged in history] == list(range(len(history)))  # one log a row
+    for logged, row in zip(history, run.metrics):
+        item = {name: value for name, value in logged["item"].items() if not name.startswith("_")}
+        expected = {name: value for name, value in row.items() if value is not None}
+        if row["step"] in at_step:
+            for name, stacked in run.activations.items():
+                site, _, measure = name.rpartition("/")
+                values = stacked[at_step[row["step"]]]
+                if measure == "percentiles":
+                    expected |= {f"percentiles/{site}/{rank}": value for rank, value in enumerate(values.tolist())}
+                elif measure in ("mean", "std", "saturated"):
+                    expected[f"{measure}/{site}"] = values.item()
+                elif measure == "histogram":
+                    low, high = run.activations[f"{site}/range"][0]
+                    expected |= {
+                        f"histograms/{site}._type": "histogram",
+                        f"histograms/{site}.values": values.tolist(),
+                        f"histograms/{site}.bins": pytest.approx(np.linspace(low, high, len(values) + 1).tolist()),
+                    }
+        assert item == expected
+
+
+def test_fragments_of_an_interrupted_run(finished):
+    """Two W&B runs of one id; together they hold every row of the record, the rows before the interruption twice at most."""
+    config, run, folder = finished
+    fragments = read_back(folder)
+    assert len(fragments) == 2
+    for fragment in fragments:
+        (described,) = fragment["run"]
+        assert described["project"] == "bn-repro" and described["run_group"] == "mnist_sigmoid" and described["job_type"] == "train"
+        assert described["display_name"] == "batch-s0" and described["run_id"] == wandb_id(ADDRESS) and described["tags"] == ["smoke"]
+        logged_config = described["config"]["update"]
+        assert logged_config["train"]["lr"] == 0.5 and logged_config["network"]["norm"] == "batch"
+        assert {metric.get("name"): metric for metric in fragment["metric"]}["step"]["options"]["hidden"]
+        assert {metric.get("glob_name"): metric.get("step_metric") for metric in fragment["metric"]}["*"] == "step"
+    assert [fragment["exit"][-1].get("exit_code", 0) for fragment in fragments] == [1, 0]
+    by_step = {logged["item"]["step"]: logged for fragment in fragments for logged in fragment["history"]}
+    in_order = [by_step[step] | {"step": {"num": number}} for number, step in enumerate(sorted(by_step))]
+    assert_mirrors(in_order, run)
+
+
+def test_exporter_rebuilds_one_clean_run(finished, tmp_path):
+    config, run, _ = finished
+    export(run, offline(tmp_path), dataclasses.asdict(config))
+    (rebuilt,) = read_back(tmp_path)
+    assert rebuilt["run"][0]["run_id"] == wandb_id(run.address) and rebuilt["exit"][-1].get("exit_code", 0) == 0
+    assert_mirrors(rebuilt["history"], run)
+    (final,) = [update["update"]["final"] for update in rebuilt["summary"] if "final" in update["update"]]
+    assert final == run.summary
+
+
+def failing(*args, **kwargs):
+    raise OSError("the server is away\nand this is why")
+
+
+def test_a_failing_start_does_not_stop_a_run(tmp_path, monkeypatch, capsys):
+    import wandb
+
+    monkeypatch.setattr(wandb, "init", failing)
+    config = smoke()
+    config = dataclasses.replace(
+        config, results_folder=str(tmp_path), wandb=offline(tmp_path), train=dataclasses.replace(config.train, steps=2)
+    )
+    assert experiment.run(config)["status"] == "finished"
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert "W&B failed" in warning and "the server is away" in warning and "goes on" in warning
+
+
+def test_an_unreachable_server_is_replaced_by_the_disk(tmp_path, monkeypatch, capsys):
+    modes = []
+
+    def start(settings, mode, address, config):
+        modes.append(mode)
+        return failing() if mode == "online" else Recorder()
+
+    monkeypatch.setattr(tracking, "start_wandb", start)
+    mirror = Mirror(dataclasses.replace(offline(tmp_path), mode="online"), ADDRESS, {})
+    mirror.log({"step": 0, "loss": 1.0})
+    assert modes == ["online", "offline"] and mirror.run.logged == [{"step": 0, "loss": 1.0}]
+    assert "wandb sync" in capsys.readouterr().err
+
+
+class Recorder:
+    """Stand for a W&B run; fail in one method."""
+
+    def __init__(self, failing_method=None):
+        self.logged, self.summary, self.exit_codes = [], {}, []
+        if failing_method:
+            setattr(self, failing_method, failing)
+
+    def log(self, row):
+        self.logged.append(row)
+
+    def finish(self, exit_code):
+        self.exit_codes.append(exit_code)
+
+
+@pytest.mark.parametrize("failing_method", ["log", "finish"])
+def test_a_failure_on_the_way_is_told_once(tmp_path, monkeypatch, capsys, failing_method):
+    monkeypatch.setattr(tracking, "start_wandb", lambda *_: Recorder(failing_method))
+    mirror = Mirror(offline(tmp_path), ADDRESS, {})
+    for step in range(3):
+        mirror.log({"step": step})
+    mirror.finish({"accuracy": 0.5})
+    mirror.finish({"accuracy": 0.5})
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_the_end_is_told(tmp_path, monkeypatch):
+    for summary, exit_code in (({"accuracy": 0.5}, 0), (None, 1)):
+        recorder = Recorder()
+        monkeypatch.setattr(tracking, "start_wandb", lambda *_, recorder=recorder: recorder)
+        Mirror(offline(tmp_path), ADDRESS, {}).finish(summary)
+        assert recorder.exit_codes == [exit_code] and recorder.summary == ({"final": summary} if summary else {})
+
+
+def test_disabled_starts_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(tracking, "start_wandb", failing)
+    mirror = Mirror(dataclasses.replace(offline(tmp_path), mode="disabled"), ADDRESS, {})
+    mirror.log({"step": 0})
+    mirror.finish({})
+
+
+def test_row_of_one_site():
+    arrays = {
+        "a/b/percentiles": np.array([1.0, 2.5], np.float32), "a/b/unit_percentiles": np.zeros((3, 2)), "a/b/mean": np.float32(0.25),
+        "a/b/std": np.float32(2), "a/b/saturated": np.float32(0.5), "a/b/histogram": np.array([3, 0, 1, 4]), "a/b/range": np.array([-1.0, 1.0]),
+    }  # fmt: skip
+    logged = as_wandb_row({"step": 3, "loss": 0.5, "train_loss": None}, arrays)
+    histogram = logged.pop("histograms/a/b")
+    assert logged == {
+        "step": 3,
+        "loss": 0.5,
+        "percentiles/a/b/0": 1,
+        "percentiles/a/b/1": 2.5,
+        "mean/a/b": 0.25,
+        "std/a/b": 2,
+        "saturated/a/b": 0.5,
+    }
+    assert list(histogram.histogram) == [3, 0, 1, 4] and list(histogram.bins) == [-1, -0.5, 0, 0.5, 1]
+
+
+def test_ids_have_letters_that_wandb_allows():
+    assert wandb_id("mnist_sigmoid/quick/batch-s0,train.lr=0.5") == "mnist_sigmoid-quick-batch-s0-train.lr-0.5"
+    assert len(wandb_id("x" * 300)) == 128
