@@ -62,7 +62,9 @@ def to_config(composed: DictConfig) -> Config:
 
 def run_name(config: Config, overrides: Sequence[str]) -> str:
     """Return `<arm>-s<seed>` and every other override that changes results, in alphabetical order."""
-    spoken = {"experiment", "arm", "seed", "name"} | {name for name, _, metadata in walk(config) if not metadata.get("changes_result", True)}
+    spoken = {"experiment", "arm", "seed", "name"} | {
+        name for name, _, metadata in walk(config) if not metadata.get("changes_result", True)
+    }
     if config.arm == config.norm:
         spoken.add("norm")
     others = sorted(override for override in overrides if override.split("=")[0] not in spoken)
@@ -71,7 +73,9 @@ def run_name(config: Config, overrides: Sequence[str]) -> str:
 
 def experiments(tier: str | None = None) -> list[str]:
     """List `<name>/<tier>` of the experiment files, of one tier or of all."""
-    return sorted(str(path.relative_to(CONFIGS / "experiment").with_suffix("")) for path in CONFIGS.glob(f"experiment/*/{tier or '*'}.yaml"))
+    return sorted(
+        str(path.relative_to(CONFIGS / "experiment").with_suffix("")) for path in CONFIGS.glob(f"experiment/*/{tier or '*'}.yaml")
+    )
 
 
 def grid(experiment: str) -> list[list[str]]:
@@ -166,7 +170,9 @@ def values_of(override: Override) -> list[str]:
 def own_grid(overrides: Sequence[Override]) -> dict[str, list[str]]:
     """Return the values of the chosen experiment's own grid, by knob; empty without an experiment."""
     chosen = [values_of(o)[0].split("=", 1)[1] for o in overrides if o.key_or_group == "experiment"]
-    return {o.key_or_group: values_of(o) for o in parsed([f"{name}={values}" for name, values in swept(chosen[0]).items()])} if chosen else {}
+    return (
+        {o.key_or_group: values_of(o) for o in parsed([f"{name}={values}" for name, values in swept(chosen[0]).items()])} if chosen else {}
+    )
 
 
 def points_to_check(values: dict[str, list[str]]) -> list[tuple[str, ...]]:

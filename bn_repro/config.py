@@ -9,7 +9,7 @@ import operator
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, Optional
+from typing import Any
 
 TIERS = ("smoke", "quick", "long", "gpu", "imagenet")
 DATASETS = ("mnist", "fashion_mnist", "cifar10", "synthetic", "synthetic_colour")
@@ -49,7 +49,7 @@ def knob(
 class DataConfig:
     name: str = knob("dataset", choices=DATASETS)
     folder: str = knob("where datasets are kept", changes_result=False)
-    binarize_at: Optional[float] = knob("grey level in [0, 1) above which a pixel is 1; null keeps grey", low=0, below=1)
+    binarize_at: float | None = knob("grey level in [0, 1) above which a pixel is 1; null keeps grey", low=0, below=1)
     crop_padding: int = knob("pixels by which training images are shifted at most", low=0)
     has_flips: bool = knob("mirror training images at random")
     validation_size: int = knob("training examples set apart for validation", low=0)
@@ -65,7 +65,7 @@ class NetworkConfig:
     norm_momentum: float = knob("weight of the newest batch in the moving averages (1 - decay)", above=0, high=1)
     nonlinearity: str = knob("the nonlinearity g", choices=NONLINEARITIES)
     init: str = knob("distribution of the initial weights", choices=INITS)
-    init_std: Optional[float] = knob("standard deviation of gaussian initial weights; null with another init", above=0)
+    init_std: float | None = knob("standard deviation of gaussian initial weights; null with another init", above=0)
 
 
 @dataclass
@@ -83,7 +83,7 @@ class InceptionConfig(NetworkConfig):
     projection_4c_4d: int = knob("filters of the pool projection of 4c and 4d: 128 as printed, 96 to match the printed outputs", low=8)
     has_lrn: bool = knob("local response normalization in the stem")
     drop_rate: float = knob("dropout before the classifier", low=0, high=1)
-    per_activation_size: Optional[int] = knob("side of the maps of module 5b, if its norms take each activation by itself", low=1)
+    per_activation_size: int | None = knob("side of the maps of module 5b, if its norms take each activation by itself", low=1)
     merge_reductions: bool = knob("run the 1x1 convolutions of one input as one")
 
 
@@ -106,7 +106,7 @@ class TrainConfig:
 class BaseConfig:
     """What the plain Inception of a tier uses, so that the arms of section 4.2.1 can be multiples of it."""
 
-    lr: Optional[float] = knob("its learning rate", above=0)
+    lr: float | None = knob("its learning rate", above=0)
     weight_decay: float = knob("its L2 coefficient", low=0)
     final_lr_ratio: float = knob("its last over first learning rate", above=0, high=1)
     drop_rate: float = knob("its dropout before the classifier", low=0, high=1)
@@ -125,7 +125,7 @@ class ProbeConfig:
 class WandbConfig:
     mode: str = knob("where Weights & Biases mirrors the run", choices=("online", "offline", "disabled"), changes_result=False)
     project: str = knob("W&B project", changes_result=False)
-    entity: Optional[str] = knob("W&B user or team; null is the login's", changes_result=False)
+    entity: str | None = knob("W&B user or team; null is the login's", changes_result=False)
     folder: str = knob("where offline W&B runs are kept", changes_result=False)
 
 

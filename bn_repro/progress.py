@@ -93,7 +93,9 @@ class Progress:
         self.last_shown = time.monotonic()
 
     def headline(self) -> str:
-        return f"  {self.done} of {self.total} runs done, {clock(time.monotonic() - self.started)} so far, {clock(self.seconds_left())} left"
+        return (
+            f"  {self.done} of {self.total} runs done, {clock(time.monotonic() - self.started)} so far, {clock(self.seconds_left())} left"
+        )
 
     def seconds_left(self) -> float | None:
         left = [run.seconds_left for run in self.running.values()]
@@ -103,7 +105,14 @@ class Progress:
 
     def table(self) -> Table:
         table = Table(title=self.headline() if self.total > 1 else None, box=None, pad_edge=False, title_justify="left")
-        for name, justify in (("run", "left"), ("", "left"), ("step", "right"), ("rate", "right"), ("left", "right"), ("accuracy", "right")):
+        for name, justify in (
+            ("run", "left"),
+            ("", "left"),
+            ("step", "right"),
+            ("rate", "right"),
+            ("left", "right"),
+            ("accuracy", "right"),
+        ):
             table.add_column(name, justify=justify)
         for run in self.running.values():
             name, *cells = run.cells()

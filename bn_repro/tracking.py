@@ -24,7 +24,9 @@ class Mirror:
     def __init__(self, settings: WandbConfig, address: str, config: dict[str, Any]):
         self.run: Any = None
         if settings.mode == "online":
-            self.run = self._safely(lambda: start_wandb(settings, "online", address, config), "it goes on offline; `wandb sync` sends it later")
+            self.run = self._safely(
+                lambda: start_wandb(settings, "online", address, config), "it goes on offline; `wandb sync` sends it later"
+            )
         if settings.mode != "disabled" and self.run is None:
             self.run = self._safely(lambda: start_wandb(settings, "offline", address, config))
 

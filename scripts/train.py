@@ -2,10 +2,10 @@
 
 import sys
 
-from bn_repro.command_line import CONFIGS, MAIN_CONFIG, refuse_mistakes, register_schema, run_name, to_config
-
 import hydra
 from omegaconf import DictConfig
+
+from bn_repro.command_line import CONFIGS, MAIN_CONFIG, refuse_mistakes, register_schema, run_name, to_config
 
 
 def task(composed: DictConfig) -> None:

@@ -72,4 +72,3 @@ def test_published_results_are_small_and_name_no_machine():
     for path in paths:
         if path.suffix in (".json", ".yaml", ".md"):
             assert not re.search(r"(^|[^\w.])/(home|root|tmp|work)/", path.read_text()), path
-

@@ -40,7 +40,14 @@ def test_reproduction_commands_plan_their_runs(arguments):
 
 
 def test_a_training_command_its_report_and_its_export(tmp_path):
-    small = ["data=synthetic", "train.steps=4", "train.eval_every=2", "train.population_batches=2", "probe.every=2", f"results_folder={tmp_path}"]
+    small = [
+        "data=synthetic",
+        "train.steps=4",
+        "train.eval_every=2",
+        "train.population_batches=2",
+        "probe.every=2",
+        f"results_folder={tmp_path}",
+    ]
     sweep = next(arguments for arguments in TRAININGS if "-m" in arguments)
     answer = call("scripts/train.py", *[a for a in sweep if not a.startswith("data=")], *small, "wandb.mode=disabled")
     assert answer.returncode == 0, answer.stderr

@@ -189,8 +189,10 @@ def test_disabled_starts_nothing(tmp_path, monkeypatch):
 
 def test_row_of_one_site():
     arrays = {
-        "a/b/percentiles": np.array([1.0, 2.5], np.float32), "a/b/unit_percentiles": np.zeros((3, 2)), "a/b/mean": np.float32(0.25),
-        "a/b/std": np.float32(2), "a/b/saturated": np.float32(0.5), "a/b/histogram": np.array([3, 0, 1, 4]), "a/b/range": np.array([-1.0, 1.0]),
+        "a/b/percentiles": np.array([1.0, 2.5], np.float32), "a/b/unit_percentiles": np.zeros((3, 2)),
+        "a/b/mean": np.float32(0.25),
+        "a/b/std": np.float32(2), "a/b/saturated": np.float32(0.5),
+        "a/b/histogram": np.array([3, 0, 1, 4]), "a/b/range": np.array([-1.0, 1.0]),
     }  # fmt: skip
     logged = as_wandb_row({"step": 3, "loss": 0.5, "train_loss": None}, arrays)
     histogram = logged.pop("histograms/a/b")

@@ -135,7 +135,16 @@ def as_markdown(report: Report) -> str:
     ]
     lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in columns(report, answer)) + " |" for answer in report.answers]
     for section in report.sections:
-        lines += ["", f"## {section.title}", "", f"![{section.title}]({files.FIGURES}/{section.name}.svg)", "", section.caption, "", f"`{section.command}`"]
+        lines += [
+            "",
+            f"## {section.title}",
+            "",
+            f"![{section.title}]({files.FIGURES}/{section.name}.svg)",
+            "",
+            section.caption,
+            "",
+            f"`{section.command}`",
+        ]
     lines += ["", "## Rules", ""]
     lines += [f"- `{answer.id}`: {answer.rule}" for answer in report.answers]
     lines += ["", "## Made with", ""]
@@ -145,7 +154,12 @@ def as_markdown(report: Report) -> str:
 
 def as_readme_table(report: Report) -> str:
     """Return the short claim table that the README shows."""
-    lines = [f"Tier `{report.tier}`: {headline(report)}.", "", "| claim | the paper | here | n | verdict |", "| --- | --- | --- | --- | --- |"]
+    lines = [
+        f"Tier `{report.tier}`: {headline(report)}.",
+        "",
+        "| claim | the paper | here | n | verdict |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     for answer in report.answers:
         here = f"{with_interval(answer.as_dict())} {answer.unit}"
         lines.append(f"| {answer.statement} (section {answer.section}) | {answer.paper} | {here} | {answer.n} | {answer.verdict} |")

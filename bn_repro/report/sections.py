@@ -34,7 +34,7 @@ class Plan:
     arms: Sequence[tuple[str, str]]  # (label, `<experiment>/<arm>`)
 
 
-COMMON, BEST = "one common learning rate", "each arm at its own best"
+COMMON, BEST = "both at the best learning rate without BN, no momentum", "each at its own best"
 FIGURE_1A = (
     "Test accuracy of the sigmoid network of section 4.1 against training steps, by moving averages. Lines are means over "
     "seeds, bands run from the lowest to the highest seed."
@@ -57,7 +57,12 @@ PLANS = (
         "Only the biases before the norms train. Left: their norm. Right: the loss on a fixed batch, "
         "normalized by that batch, over its initial value.",
         figure_faulty,
-        (("centered outside the gradient", FAULTY), ("normalized outside the gradient", FAULTY_SCALED), ("with BN", "faulty_norm/batch"), ("without BN", "faulty_norm/none")),
+        (
+            ("centered outside the gradient", FAULTY),
+            ("normalized outside the gradient", FAULTY_SCALED),
+            ("with BN", "faulty_norm/batch"),
+            ("without BN", "faulty_norm/none"),
+        ),
     ),
 )
 
@@ -98,7 +103,16 @@ def protocol_section(root: Path, tier: str) -> list[Section]:
     )
     machines = frozenset(machine(run) for run in find_runs(root, EXPERIMENT, tier))
     command = f"./scripts/reproduce.sh --tier {tier} --only {EXPERIMENT}"
-    return [Section("protocol", "Protocol: the choice of what the paper leaves open", caption, command, as_svg(figure_protocol(points), "protocol"), machines)]
+    return [
+        Section(
+            "protocol",
+            "Protocol: the choice of what the paper leaves open",
+            caption,
+            command,
+            as_svg(figure_protocol(points), "protocol"),
+            machines,
+        )
+    ]
 
 
 def machine(run: Run) -> str:

@@ -328,9 +328,7 @@ def test_a_missing_client_and_missing_lists_are_said_in_one_line(tmp_path):
         sources.run_client(["sh", "-c", "exit 3"], tmp_path)
 
 
-def test_torchvision_without_network_fails_quietly_and_restores_the_timeout(
-    monkeypatch, tmp_path, mnist, scratch, capsys
-):
+def test_torchvision_without_network_fails_quietly_and_restores_the_timeout(monkeypatch, tmp_path, mnist, scratch, capsys):
     seen = []
 
     def no_network(*arguments, **keywords):

@@ -61,7 +61,7 @@ def test_captions_say_n_and_command(root):
 def test_published_numbers_stand_beside_ours(root, tmp_path):
     write_report(build_report(root, "quick", None), tmp_path)
     text = build_report(root, "quick", tmp_path).files()[files.REPORT_TEXT].decode()
-    row = next(line for line in text.splitlines() if "ends with the higher test accuracy (plain SGD" in line)
+    row = next(line for line in text.splitlines() if "ends with the higher test accuracy (no momentum" in line)
     cells = [cell.strip() for cell in row.split("|")]
     assert cells[4] == f"{cells[5]}, n=3"
 
