@@ -141,6 +141,8 @@ def refuse_forms(overrides: Sequence[Override], is_multirun: bool) -> None:
             raise ValueError(f"{text}: nothing can be deleted; give {name} another value")
         if override.value() in ("", None) and text.endswith("="):
             raise ValueError(f"{text}: {name} has no value{nearest(name, knob_names_of_schema())}")
+        if name == "name":
+            raise ValueError(f"{text}: the name is made from the other overrides; leave it out")
         if name in seen:
             raise ValueError(f"{text}: {name} is given twice")
         if name == "experiment" and override.is_sweep_override():

@@ -159,6 +159,10 @@ def check(config: Config) -> None:
     data, network, train = config.data, config.network, config.train
     if network.norm in BATCH_STATISTIC_NORMS and train.batch_size < 2:
         raise ValueError(f"train.batch_size={train.batch_size} has no variance; norm={network.norm} needs at least 2")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", config.device):
+        raise ValueError(f"device={config.device} is not a device; choices: cpu, cuda, cuda:N, mps")
+    if not config.probe.percentiles:
+        raise ValueError("probe.percentiles=[] is empty; the paper's are [15,50,85]")
     try:
         re.compile(train.trainable)
     except re.error as error:

@@ -49,7 +49,7 @@ def run(config: Config, report: Report = lambda *_: None, is_stopping: Callable[
     recorded = Run(folder)
     different = differences(config, recorded.config) if recorded.config else []
     if different:
-        raise ValueError(f"{folder} holds a run of another config ({'; '.join(different)}); delete it or name another arm")
+        raise ValueError(f"{folder} holds a run of another config ({'; '.join(different)}); delete it, or give another results_folder")
     if recorded.is_complete:
         return recorded.summary
     writer = RunWriter(folder)
@@ -92,6 +92,7 @@ def _train_and_measure(config: Config, writer: RunWriter, report: Report, is_sto
 
     try:
         train(state, batches, config.train, measure, save, poll)
+        save()  # what follows can be interrupted too
         seconds = time.monotonic() - started
         summary = {
             "status": FINISHED if state.first_bad_step is None else DIVERGED,

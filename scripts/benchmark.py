@@ -1,6 +1,7 @@
 """What our code costs beside the plainest code that does the same, as interleaved ratios: python scripts/benchmark.py"""
 
 import argparse
+import dataclasses
 import statistics
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from bn_repro.config import Config
 from bn_repro.data.images import NUM_CLASSES, Batches, Images, load_images
 from bn_repro.networks import build_network
 from bn_repro.probes import ActivationProbe, sites_around
+from bn_repro.progress import Progress, RunProgress
 from bn_repro.training.loop import TrainState, train
 
 EXPERIMENT = "mnist_sigmoid/quick"
@@ -51,7 +53,7 @@ def bare_loop(images: Images, norm: str, lr: float, steps: int) -> Work:
     def work() -> None:
         for _ in range(steps):
             index = torch.randint(len(y), (60,))
-            loss = F.cross_entropy(network(x[index]), y[index])
+            loss = F.cross_entropy(network(x.index_select(0, index)), y.index_select(0, index))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -65,15 +67,20 @@ def our_loop(config: Config, images: Images, steps: int, has_probe: bool) -> Wor
     batches = Batches(images, config.train.batch_size, config.seed)
     probe = ActivationProbe(network, sites_around(network), config.probe.percentiles, config.probe.num_units, config.probe.histogram_bins)
     probe_x, _ = images.between(0, config.probe.batch_size)
-    config.train.eval_every = config.probe.every
+    settings = dataclasses.replace(config.train, eval_every=config.probe.every)
+    progress = Progress(1, Console(quiet=True))
+    shown = progress.running[0] = RunProgress("benchmark")
+
+    def poll() -> None:
+        shown.update(state.step, settings.steps, None)
+        progress.refresh()
 
     def measure(step: int, train_loss: float | None) -> None:
         if has_probe:
             probe(probe_x)
 
     def work() -> None:
-        config.train.steps = state.step + steps
-        train(state, batches, config.train, measure, lambda: None, lambda: None)
+        train(state, batches, dataclasses.replace(settings, steps=state.step + steps), measure, lambda: None, poll)
 
     return work
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from bn_repro.command_line import configs_of, experiments
-from bn_repro.config import differences
+from bn_repro.config import TIERS, differences
 from bn_repro.records import files
 from bn_repro.records.files import PUBLISHED, RUNS
 from bn_repro.records.record import Run, address_of
@@ -29,15 +29,21 @@ def publish(tier: str) -> int:
         if different:
             print(f"error: {run.address} cannot be published: {'; '.join(different)}", file=sys.stderr)
             return 1
-    shutil.rmtree(folder, ignore_errors=True)
+    if not configs:
+        print(f"error: tier {tier} has no experiments", file=sys.stderr)
+        return 2
+    unfinished = folder.with_name(f".{tier}")
+    shutil.rmtree(unfinished, ignore_errors=True)
     for config in configs:
-        source, target = RUNS / address_of(config), folder / files.PUBLISHED_RUNS / address_of(config)
+        source, target = RUNS / address_of(config), unfinished / files.PUBLISHED_RUNS / address_of(config)
         target.mkdir(parents=True)
         for name in COPIED:
             if (source / name).exists():
                 shutil.copyfile(source / name, target / name)
-    report = build_report(folder / files.PUBLISHED_RUNS, tier, None)
-    write_report(report, folder)
+    report = build_report(unfinished / files.PUBLISHED_RUNS, tier, None)
+    write_report(report, unfinished)
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.rename(folder)
     if tier == README_TIER:
         text = README.read_text()
         start, end = text.index(TABLE_START) + len(TABLE_START), text.index(TABLE_END)
@@ -49,5 +55,5 @@ def publish(tier: str) -> int:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
-    parser.add_argument("--tier", required=True)
+    parser.add_argument("--tier", required=True, choices=TIERS)
     sys.exit(publish(parser.parse_args().tier))

@@ -51,7 +51,7 @@ def main() -> int:
     report = build_report(RUNS, arguments.tier, PUBLISHED / arguments.tier)
     page = write_report(report, REPORTS / arguments.tier)
     console.print(as_terminal_table(report, claims))
-    console.print(f"{headline(report)}\nreport: {page}", highlight=False)
+    console.print(f"{headline(report, claims)}\nreport: {page}", highlight=False)
     return 1 if failed else 0
 
 

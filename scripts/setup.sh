@@ -30,7 +30,7 @@ attempt() { "$@" >"$log" 2>&1 || fail "set-up failed at '$*' (is there a network
 if [ ! -x .venv/bin/python ] || [ ! -x .venv/bin/pip ]; then
     attempt "$python" -m venv --clear .venv
 fi
-attempt .venv/bin/pip install --quiet --disable-pip-version-check uv
+attempt .venv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
 attempt .venv/bin/uv pip install --quiet --python .venv/bin/python -r requirements.lock
 attempt .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --editable .
 echo "$state" >.venv/installed

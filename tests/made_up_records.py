@@ -72,4 +72,6 @@ def write_tier(root: Path, tier: str, has_bn: bool = True, num_seeds: int = 3) -
         write(root, f"mnist_sigmoid/{tier}/none-s{seed}", plain)
         write(root, f"mnist_sigmoid/{tier}/batch-s{seed}", bn if has_bn else other)
         write(root, f"mnist_best/{tier}/plain_best-s{seed}", plain)
+        for arm in ("plain_common", "plain_best"):
+            write(root, f"mnist_control/{tier}/{arm}-s{seed + 10}", other)
         write(root, f"mnist_best/{tier}/bn_best-s{seed}", bn if has_bn else other)

@@ -10,7 +10,7 @@ from bn_repro.claims.verdicts import REPRODUCED
 from bn_repro.command_line import CONFIGS, configs_of, experiments
 from bn_repro.config import differences
 from bn_repro.records import files
-from bn_repro.records.record import Run, address_of
+from bn_repro.records.record import Run, address_of, find_runs
 from bn_repro.report.page import as_readme_table, build_report
 
 ROOT = CONFIGS.parent
@@ -59,6 +59,19 @@ def test_the_arms_are_the_grids_best_points():
             assert (config.train.lr, config.train.momentum, config.network.init_std) == common.values
         for config in configs_of(f"mnist_best/{tier}"):
             assert (config.train.lr, config.train.momentum, config.network.init_std) == best_point(points, config.norm).values
+
+
+def test_the_hand_written_loops_accuracies():
+    """A plain loop, run beside: 97.5 and 97.8 % at 0.5, 96.5 and 97.5 % at 0.1; at std 0.03, 0.1 chance for over 5,000 steps."""
+    root = PUBLISHED / "long" / files.PUBLISHED_RUNS
+    expected = {("none", 0.5): 0.975, ("batch", 0.5): 0.978, ("none", 0.1): 0.965, ("batch", 0.1): 0.975}
+    for (norm, lr), accuracy in expected.items():
+        (run,) = [run for run in find_runs(root, "mnist_agreement", "long") if (run.config["norm"], run.config["train.lr"]) == (norm, lr)]
+        assert run.summary["accuracy"] == pytest.approx(accuracy, abs=0.004), (norm, lr)
+    for seed in (100, 101):
+        name = f"none-s{seed},network.init_std=0.03,train.lr=0.1,train.momentum=0"
+        steps, accuracies = Run(root / f"mnist_protocol/long/{name}").column("accuracy")
+        assert (accuracies[steps <= 6000] < 0.13).all()
 
 
 def test_the_readme_shows_the_published_table():

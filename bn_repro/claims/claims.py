@@ -1,4 +1,4 @@
-"""What the paper claims, what it printed, and the rule that we judge it by. Every rule was written before its run."""
+"""What the paper claims, what it printed, and the rule that we judge it by."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ class Claim:
         reference, subject: `<experiment>/<arm>` of the two arms, compared seed by seed.
         measure: from pairs of runs to an estimate in `unit`.
         rule: from an estimate to a verdict.
-        control: `<experiment>/<arm>` without BN that stands for the subject in the negative control. Where it is the
-            reference itself, seed s is compared with seed s + 1.
+        control: `<experiment>/<arm>` that stands for the subject in the negative control: what the claim is about is
+            missing in it.
     """
 
     id: str
@@ -42,13 +42,30 @@ PLAIN, BN = "mnist_sigmoid/none", "mnist_sigmoid/batch"  # both at the plain net
 PLAIN_BEST, BN_BEST = "mnist_best/plain_best", "mnist_best/bn_best"  # each at its own best point of the whole grid
 
 
-def figure_1(suffix: str, where: str, reference: str, subject: str) -> Sequence[Claim]:
-    """List Figure 1's claims for one choice of hyperparameters."""
-    stability = "its percentiles are far more stable (not printed)"
+def figure_1(suffix: str, where: str, reference: str, subject: str, control: str) -> Sequence[Claim]:
+    """List Figure 1's claims for one choice of hyperparameters.
+
+    The paper prints no size; "far more stable" is taken to mean at least twice.
+    """
+    stability = "far more stable (no number)"
     rows = (
-        ("accuracy", "ends with the higher test accuracy", "higher (not printed)", "points", difference(measures.final_accuracy), Above(0)),
-        ("steps", "needs fewer steps to the final accuracy without BN", "fewer (not printed)", "x", measures.speedup, Above(1)),
-        ("median", "moves the median input of a last-layer sigmoid less", stability, "x", reduction(measures.median_path), Above(1, 2)),
+        (
+            "accuracy",
+            "ends with the higher test accuracy",
+            "higher (no number)",
+            "percentage points",
+            difference(measures.final_accuracy),
+            Above(0),
+        ),
+        ("steps", "needs fewer steps to the final accuracy without BN", "fewer (no number)", "x", measures.speedup, Above(1)),
+        (
+            "median",
+            "moves the median input of a sigmoid of the last hidden layer less",
+            stability,
+            "x",
+            reduction(measures.median_path),
+            Above(1, 2),
+        ),
         ("width", "changes the 15-85 width of that input less", stability, "x", reduction(measures.width_path), Above(1, 2)),
         (
             "distance",
@@ -60,7 +77,7 @@ def figure_1(suffix: str, where: str, reference: str, subject: str) -> Sequence[
         ),
     )
     return [
-        Claim(f"fig1-{name}-{suffix}", "4.1", f"BN {statement} ({where})", paper, unit, reference, subject, measure, rule, reference)
+        Claim(f"fig1-{name}-{suffix}", "4.1", f"BN {statement} ({where})", paper, unit, reference, subject, measure, rule, control)
         for name, statement, paper, unit, measure, rule in rows
     ]
 
@@ -68,8 +85,8 @@ def figure_1(suffix: str, where: str, reference: str, subject: str) -> Sequence[
 FAULTY, FAULTY_SCALED = "faulty_norm/outside_gradient_center", "faulty_norm/outside_gradient"
 
 CLAIMS: tuple[Claim, ...] = (
-    *figure_1("common", "no momentum, both at the best learning rate without BN", PLAIN, BN),
-    *figure_1("best", "each at its own best", PLAIN_BEST, BN_BEST),
+    *figure_1("common", "no momentum, both at the best learning rate without BN", PLAIN, BN, "mnist_control/plain_common"),
+    *figure_1("best", "each at its own best", PLAIN_BEST, BN_BEST, "mnist_control/plain_best"),
     Claim(
         "sec2-bias",
         "2",
@@ -79,7 +96,7 @@ CLAIMS: tuple[Claim, ...] = (
         FAULTY,
         FAULTY,
         over_subjects(measures.bias_growth),
-        Above(1, 1.42),
+        Above(1, 1.8),
         "faulty_norm/batch",
     ),
     Claim(
@@ -98,13 +115,13 @@ CLAIMS: tuple[Claim, ...] = (
         "sec2-scaling",
         "2",
         "... and scaling as well makes it worse",
-        "worse (not printed)",
+        "worse (no number)",
         "x the bias's norm",
         FAULTY,
         FAULTY_SCALED,
         increase(measures.final_bias_norm),
         Above(1),
-        FAULTY,
+        "faulty_norm/none",
     ),
     *(
         Claim(
@@ -129,7 +146,7 @@ CLAIMS: tuple[Claim, ...] = (
         "alg2-tracking",
         "3.1",
         "Moving averages track the accuracy that Algorithm 2's population statistics give",
-        "tracks (not printed)",
+        "tracks (no number)",
         "points apart",
         BN,
         BN,

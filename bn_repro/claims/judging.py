@@ -39,12 +39,13 @@ class Answer:
 
 
 def runs_of(root: Path, arm: str, tier: str) -> dict[int, Run]:
-    """Return the complete runs of `<experiment>/<arm>`, by seed."""
+    """Return the complete runs of `<experiment>/<arm>` on real data, by seed."""
     experiment, arm_name = arm.split("/")
     found = {}
     for run in find_runs(root, experiment, tier):
         name = NAME.fullmatch(run.folder.name)
-        if name and name["arm"] == arm_name:
+        is_real = not str(run.config.get("data.name")).startswith("synthetic")
+        if name and name["arm"] == arm_name and is_real:
             found[int(name["seed"])] = run
     return dict(sorted(found.items()))
 
@@ -54,20 +55,13 @@ def paired(reference: dict[int, Run], subject: dict[int, Run]) -> Pairs:
     return [(reference[seed], subject[seed]) for seed in reference if seed in subject]
 
 
-def control_pairs(claim: Claim, reference: dict[int, Run], control: dict[int, Run]) -> Pairs:
-    """Pair the reference with an arm that has no BN; with itself, a seed with the next."""
-    if claim.control != claim.reference:
-        return paired(reference, control)
-    runs = list(reference.values())
-    return list(zip(runs, runs[1:] + runs[:1]))
-
-
 def judge(claim: Claim, root: Path, tier: str) -> Answer:
     """Answer one claim from the records of a tier under `root`."""
     reference, subject, control = (runs_of(root, arm, tier) for arm in (claim.reference, claim.subject, claim.control))
     pairs = paired(reference, subject)
     estimate, verdict = measured(claim, pairs)
-    _, control_verdict = measured(claim, control_pairs(claim, reference, control))
+    # The control has seeds of its own where it would otherwise be the reference: its runs are paired in their order.
+    _, control_verdict = measured(claim, list(zip(reference.values(), control.values())))
     return Answer(
         claim.id,
         claim.section,

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import wasserstein_distance
 
 from bn_repro.claims.statistics import Estimate, mean_estimate, ratio_estimate
-from bn_repro.records.record import Run
+from bn_repro.records.record import DIVERGED, Run
 
 NEGLIGIBLE = 1e-9
 ROUNDING = 1e-3  # of the norm of hundreds of float32 biases after thousands of steps
@@ -53,8 +53,8 @@ def steps_to(run: Run, accuracy: float) -> int | None:
 def speedup(pairs: Pairs) -> Estimate:
     """Return how many times fewer steps the subject needs to the reference's final accuracy, its mean over seeds.
 
-    A run that never gets there counts with all its steps. For a reference that makes the ratio too small, which is
-    the safe side; for a subject too large, so that the interval is opened down to 0.
+    A run that never gets there counts with all its steps. For a reference the ratio is then at least so large, and
+    the interval open upwards; for a subject at most, and it is open down to 0.
     """
     target = np.mean([reference.column("accuracy")[1][-1] for reference, _ in pairs])
     needed = [(steps_to(reference, target), steps_to(subject, target)) for reference, subject in pairs]
@@ -62,7 +62,11 @@ def speedup(pairs: Pairs) -> Estimate:
         (of_reference or reference.column("accuracy")[0][-1]) / (of_subject or subject.column("accuracy")[0][-1])
         for (reference, subject), (of_reference, of_subject) in zip(pairs, needed)
     ]
-    return ratio_estimate(ratios, any(of_subject is None for _, of_subject in needed))
+    return ratio_estimate(
+        ratios,
+        has_upper_bounds=any(of_subject is None for _, of_subject in needed),
+        has_lower_bounds=any(of_reference is None for of_reference, _ in needed),
+    )
 
 
 def last_layer(run: Run) -> str:
@@ -131,6 +135,8 @@ def final_bias_norm(run: Run) -> float:
 
 def loss_change(run: Run) -> float:
     """Return the largest relative change of the loss on the probe batch since the start."""
+    if run.summary.get("status") == DIVERGED:
+        return np.inf
     _, losses = run.column("probe_loss")
     return float(np.abs(losses / losses[0] - 1).max())
 

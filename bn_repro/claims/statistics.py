@@ -31,13 +31,15 @@ def mean_estimate(values: Sequence[float]) -> Estimate:
     return Estimate(mean, mean - half, mean + half, len(values))
 
 
-def ratio_estimate(ratios: Sequence[float], has_upper_bounds: bool = False) -> Estimate:
+def ratio_estimate(ratios: Sequence[float], has_upper_bounds: bool = False, has_lower_bounds: bool = False) -> Estimate:
     """Return the geometric mean of positive ratios, with Student's interval of their logarithms.
 
     Args:
         has_upper_bounds: some ratios are only known to be at most so large (a run never got there); the interval
             then reaches down to 0.
+        has_lower_bounds: some are only known to be at least so large; it then reaches up to infinity.
     """
     logs = mean_estimate(np.log(np.asarray(ratios, dtype=float)))
     low = 0.0 if has_upper_bounds else float(np.exp(logs.low))
-    return Estimate(float(np.exp(logs.mean)), low, float(np.exp(logs.high)), logs.n)
+    high = np.inf if has_lower_bounds else float(np.exp(logs.high))
+    return Estimate(float(np.exp(logs.mean)), low, high, logs.n)

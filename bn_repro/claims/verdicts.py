@@ -1,4 +1,4 @@
-"""When a claim holds: one rule from an estimate with its interval to one word, written before the runs."""
+"""When a claim holds: one rule from an estimate with its interval to one word."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class Above:
     def verdict(self, estimate: Estimate) -> str:
         if estimate.low > self.direction:
             return REPRODUCED if self.size is None or estimate.mean >= self.size else PARTLY
-        return NOT_REPRODUCED if estimate.high < self.direction else INCONCLUSIVE
+        return NOT_REPRODUCED if estimate.high <= self.direction else INCONCLUSIVE
 
     def __str__(self) -> str:
         size = "" if self.size is None else f" and the mean at least {self.size:g}, else PARTLY"

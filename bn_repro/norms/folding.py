@@ -22,6 +22,8 @@ class ModuleTracer(fx.Tracer):
 def foldable_pairs(network: nn.Module) -> list[tuple[str, str]]:
     """List (affine, norm) module names where the norm is the affine layer's only reader and each is called once.
 
+    A Linear is taken to read (N, features), not the last of more dimensions.
+
     Raises:
         ValueError: the forward pass cannot be traced by `torch.fx`, so what follows what is unknown.
     """

@@ -31,6 +31,8 @@ class OutsideGradientNorm(nn.Module):
             with torch.no_grad():
                 var, mean = torch.var_mean(x, dim=[0, *range(2, x.dim())], correction=0)
                 m = x.numel() // x.shape[1]
+                if m < 2:
+                    raise ValueError(f"expected more than 1 value per channel when training, got input of shape {tuple(x.shape)}")
                 self.running_mean.lerp_(mean, self.momentum)
                 self.running_var.lerp_(var * m / (m - 1), self.momentum)
         else:

@@ -89,25 +89,15 @@ def figure_1a(arms: Sequence[Arm]) -> Figure:
 def figure_1bc(arms: Sequence[Arm]) -> Figure:
     """Draw the 15, 50 and 85 percentiles of the input to one typical sigmoid of the last hidden layer."""
     figure, axes = new_figure(len(arms), 4.5 * len(arms), 3.6, sharey=True)
-    for axis, letter, (label, runs) in zip(axes, "bcd", arms):
-        style = STYLES[label]
-        for run in reversed(runs):
-            is_first = run is runs[0]
-            percentiles = unit_percentiles(run)[:, typical_unit(run)]  # (rows, 3)
-            steps = run.activations["step"]
-            for column in range(percentiles.shape[1]):
-                axis.plot(
-                    steps,
-                    percentiles[:, column],
-                    color=style.color if is_first else "#9A9A9A",
-                    linewidth=1.6 if is_first else 0.6,
-                    alpha=1.0 if is_first else 0.7,
-                    zorder=3 if is_first else 2,
-                )
-            if is_first:
-                axis.fill_between(steps, percentiles[:, 0], percentiles[:, -1], color=style.color, alpha=0.15, linewidth=0)
-                for name, value in zip(run.config["probe.percentiles"], percentiles[-1]):
-                    axis.annotate(f"{name:g}", (steps[-1], value), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
+    for axis, letter, (label, runs) in zip(axes, "bc", arms):
+        color = STYLES[label].color
+        steps = runs[0].activations["step"]
+        curves = np.stack([unit_percentiles(run)[:, typical_unit(run)] for run in runs])  # (seeds, rows, percentiles)
+        for column, percentile in enumerate(runs[0].config["probe.percentiles"]):
+            values = curves[:, :, column]
+            axis.fill_between(steps, values.min(0), values.max(0), color=color, alpha=0.13, linewidth=0)
+            axis.plot(steps, values[0], color=color, linewidth=1.6)
+            axis.annotate(f"{percentile:g}", (steps[-1], values[0, -1]), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
         axis.set_title(f"({letter}) {label}", fontsize=10, loc="left")
         axis.set(xlabel="training steps", xlim=(0, None))
         axis.xaxis.set_major_formatter(thousands)

@@ -3,6 +3,7 @@
 import base64
 import html
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -26,9 +27,10 @@ VERDICT_COLORS = {
     NOT_RUN: ("bright_black", "#666666"),
 }
 HOW_TO_READ = (
-    "Every interval is Student's, 95 %, over n seeds; ratios are averaged on a logarithmic scale. A verdict follows from its rule, "
-    "written before the runs: PARTLY is the direction without the size, INCONCLUSIVE an interval that allows both. "
-    "The control judges the same claim on runs in which the arm with BN is replaced by one without; it must not say REPRODUCED."
+    "Every interval is Student's, 95 %, over n seeds, of one test set and of this claim alone; ratios are averaged on a logarithmic "
+    "scale. A verdict follows from its rule, listed below: PARTLY is the direction without the size, INCONCLUSIVE an interval that "
+    "allows both. The control judges the same claim on runs from which what it is about is missing (networks without BN of other "
+    "seeds in place of BN; the true gradient, or no norm, in place of the faulty one); it must not say REPRODUCED."
 )
 
 
@@ -75,7 +77,7 @@ def write_report(report: Report, folder: Path) -> Path:
 
 
 def number(value: float | None) -> str:
-    if value is None:
+    if value is None or not math.isfinite(value):
         return "-"
     return f"{value:.1e}" if value and abs(value) < 0.005 else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
@@ -117,8 +119,9 @@ def as_terminal_table(report: Report, ids: set[str] | None = None) -> Table:
     return table
 
 
-def headline(report: Report) -> str:
-    counts = Counter(answer.verdict for answer in report.answers)
+def headline(report: Report, ids: set[str] | None = None) -> str:
+    """Count the verdicts, of all claims or of those picked by `ids`."""
+    counts = Counter(answer.verdict for answer in report.answers if ids is None or answer.id in ids)
     return ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICT_COLORS if counts[verdict])
 
 
@@ -171,7 +174,7 @@ def as_html(report: Report) -> str:
     head = "".join(f"<th>{header}</th>" for header in HEADERS)
     body = "\n".join(html_row(report, answer) for answer in report.answers)
     drawn = "\n".join(
-        f"<section><h2>{html.escape(s.title)}</h2><figure>{inline(s.svg)}<figcaption>{html.escape(s.caption)}"
+        f"<section><h2>{html.escape(s.title)}</h2><figure>{inline(s.svg, s.title)}<figcaption>{html.escape(s.caption)}"
         f"<br><code>{html.escape(s.command)}</code></figcaption></figure></section>"
         for s in report.sections
     )
@@ -191,11 +194,12 @@ def html_row(report: Report, answer: Answer) -> str:
     return f'<tr id="{answer.id}">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 
 
-def inline(svg: bytes) -> str:
+def inline(svg: bytes, title: str) -> str:
     """Embed a figure as an image of its own, so that the ids of two figures never meet."""
     size = re.search(rb'width="([\d.]+)pt" height="([\d.]+)pt"|height="([\d.]+)pt".*?width="([\d.]+)pt"', svg)
     width = float(size[1] or size[4]) if size else 648.0
-    return f'<img style="max-width:{width * 4 / 3:.0f}px" alt="" src="data:image/svg+xml;base64,{base64.b64encode(svg).decode()}">'
+    data = base64.b64encode(svg).decode()
+    return f'<img style="max-width:{width * 4 / 3:.0f}px" alt="{html.escape(title)}" src="data:image/svg+xml;base64,{data}">'
 
 
 PAGE = """<!doctype html>

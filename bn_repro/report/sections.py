@@ -41,7 +41,7 @@ FIGURE_1A = (
 )
 FIGURE_1BC = (
     "The 15, 50 and 85 percentiles of the input to one sigmoid of the last hidden layer over training, on one fixed batch of test "
-    "images. The unit shown is the one whose median travels the middle distance; in grey, the typical units of the other seeds."
+    "images. The lines are of seed 0, and of the unit whose median travels the middle distance; bands run over all seeds' typical units."
 )
 COMMON_ARMS = (("without BN", PLAIN), ("with BN", BN))
 BEST_ARMS = (("without BN", PLAIN_BEST), ("with BN", BN_BEST))
@@ -97,11 +97,12 @@ def protocol_section(root: Path, tier: str) -> list[Section]:
         f"{what}: " + ", ".join(f"{knob}={value:g}" for knob, value in zip(KNOBS, point.values)) + f" ({100 * point.accuracy:.2f} %)"
         for what, point in choices
     )
+    runs = find_runs(root, EXPERIMENT, tier)
     caption = (
-        f"Validation accuracy after 20,000 steps of every point of the grid that chooses what section 4.1 does not state; "
+        f"Validation accuracy after {runs[0].config['train.steps']:,} steps of every point of the grid that chooses what the paper leaves open; "
         f"means over {min(point.n for point in points)} seeds. {chosen}."
     )
-    machines = frozenset(machine(run) for run in find_runs(root, EXPERIMENT, tier))
+    machines = frozenset(machine(run) for run in runs)
     command = f"./scripts/reproduce.sh --tier {tier} --only {EXPERIMENT}"
     return [
         Section(

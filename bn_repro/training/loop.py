@@ -36,6 +36,7 @@ class TrainState:
             "step": self.step,
             "losses": torch.stack(self.losses) if self.losses else torch.empty(0),
             "rng": torch.get_rng_state(),
+            "device_rng": torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,
         }
 
     def restore(self, plain: dict[str, Any]) -> None:
@@ -44,6 +45,8 @@ class TrainState:
         self.step = plain["step"]
         self.losses = list(plain["losses"])
         torch.set_rng_state(plain["rng"].cpu())
+        if plain["device_rng"] is not None:
+            torch.cuda.set_rng_state(plain["device_rng"].cpu())
 
 
 def train(
@@ -57,9 +60,8 @@ def train(
     """Train from `state.step` to the last step, or to the first row of metrics after the loss left the finite numbers.
 
     Args:
-        measure: called with the step and the mean loss since its last call, at every step; it owns its cadence.
+        measure: called every `eval_every` steps and at the end, with the step and the mean loss since its last call.
         save: called to checkpoint the state; always before `measure`, so that a resumed run repeats the row.
-
         poll: called before every step; it shows progress, and raises `Interrupted` when the run is to stop.
 
     Raises:
