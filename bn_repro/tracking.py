@@ -101,8 +101,8 @@ def as_wandb_row(row: dict[str, Any], activations: dict[str, np.ndarray]) -> dic
     return logged
 
 
-def export(run: Run, settings: WandbConfig, config: dict[str, Any]) -> None:
-    """Rebuild a clean W&B run from a record, whatever fragments its training left."""
+def export(run: Run, settings: WandbConfig, config: dict[str, Any]) -> bool:
+    """Rebuild a clean W&B run from a record, whatever fragments its training left; say whether W&B took all of it."""
     mirror = Mirror(settings, run.address, config)
     activations = run.activations
     row_of_step = {int(step): row for row, step in enumerate(activations.get("step", ()))}
@@ -110,4 +110,6 @@ def export(run: Run, settings: WandbConfig, config: dict[str, Any]) -> None:
         at = row_of_step.get(row["step"])
         arrays = {} if at is None else {name: array[at] for name, array in activations.items() if name != "step"}
         mirror.log(row, arrays)
+    is_whole = mirror.run is not None
     mirror.finish(run.summary if run.is_complete else None)
+    return is_whole

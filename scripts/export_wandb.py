@@ -24,5 +24,6 @@ if __name__ == "__main__":
         if not Run(folder).config:
             print(f"error: {folder} holds no run", file=sys.stderr)
             sys.exit(2)
-        export(Run(folder.resolve()), settings, yaml.safe_load((folder / files.CONFIG).read_text()))
+        if not export(Run(folder.resolve()), settings, yaml.safe_load((folder / files.CONFIG).read_text())):
+            sys.exit(1)
         print(f"exported {folder}")

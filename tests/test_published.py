@@ -62,12 +62,12 @@ def test_the_arms_are_the_grids_best_points():
 
 
 def test_the_hand_written_loops_accuracies():
-    """A plain loop, run beside: 97.5 and 97.8 % at 0.5, 96.5 and 97.5 % at 0.1; at std 0.03, 0.1 chance for over 5,000 steps."""
+    """A plain loop on binary images: 97.2 and 97.5 % at 0.5, 96.2 and 97.0 % at 0.1; at std 0.03, 0.1 chance for over 5,000 steps."""
     root = PUBLISHED / "long" / files.PUBLISHED_RUNS
-    expected = {("none", 0.5): 0.975, ("batch", 0.5): 0.978, ("none", 0.1): 0.965, ("batch", 0.1): 0.975}
+    expected = {("none", 0.5): 0.972, ("batch", 0.5): 0.975, ("none", 0.1): 0.962, ("batch", 0.1): 0.970}
     for (norm, lr), accuracy in expected.items():
         (run,) = [run for run in find_runs(root, "mnist_agreement", "long") if (run.config["norm"], run.config["train.lr"]) == (norm, lr)]
-        assert run.summary["accuracy"] == pytest.approx(accuracy, abs=0.004), (norm, lr)
+        assert run.summary["accuracy"] == pytest.approx(accuracy, abs=0.003), (norm, lr)
     for seed in (100, 101):
         name = f"none-s{seed},network.init_std=0.03,train.lr=0.1,train.momentum=0"
         steps, accuracies = Run(root / f"mnist_protocol/long/{name}").column("accuracy")

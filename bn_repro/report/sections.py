@@ -99,7 +99,7 @@ def protocol_section(root: Path, tier: str) -> list[Section]:
     )
     runs = find_runs(root, EXPERIMENT, tier)
     caption = (
-        f"Validation accuracy after {runs[0].config['train.steps']:,} steps of every point of the grid that chooses what the paper leaves open; "
+        f"Validation accuracy after {runs[0].config['train.steps']:,} steps of every point of the grid; "
         f"means over {min(point.n for point in points)} seeds. {chosen}."
     )
     machines = frozenset(machine(run) for run in runs)
