@@ -23,7 +23,7 @@ from bn_repro.probes import ActivationProbe, sites_around
 from bn_repro.progress import Progress, RunProgress
 from bn_repro.training.loop import TrainState, train
 
-EXPERIMENT = "mnist_sigmoid/quick"
+EXPERIMENT = "mnist_sigmoid/long"
 Work = Callable[[], None]
 
 
@@ -105,7 +105,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    table = Table(title=f"our time over theirs, median [quartiles] of {rounds} interleaved rounds, one thread", title_justify="left")
+    table = Table(title=f"our time over theirs, median \\[quartiles] of {rounds} interleaved rounds, one thread", title_justify="left")
     for header in ("what", "beside what", "ratio", "at most"):
         table.add_column(header)
 

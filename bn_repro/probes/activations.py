@@ -152,8 +152,10 @@ def percentiles_of(values: Tensor, percentiles: Sequence[float]) -> Tensor:
     """
     if values.shape[-1] > MAX_SORTED:
         values = values.index_select(-1, spread_out(values.shape[-1], values.device))
-    ordered = values.sort(dim=-1).values
-    rank = torch.tensor(percentiles, device=values.device, dtype=torch.float64) / 100 * (ordered.shape[-1] - 1)
-    below = rank.floor().long()
-    above = rank.ceil().long()
+    rank = torch.tensor(percentiles, device=values.device, dtype=torch.float64) / 100 * (values.shape[-1] - 1)
+    below, above = rank.floor().long(), rank.ceil().long()
+    if values.device.type == "cpu":  # numpy's selection is several times faster than torch's sort
+        ordered = torch.from_numpy(np.partition(values.detach().numpy(), sorted({*below.tolist(), *above.tolist()}), axis=-1))
+    else:
+        ordered = values.sort(dim=-1).values
     return torch.lerp(ordered[..., below], ordered[..., above], (rank - below).to(ordered.dtype))
