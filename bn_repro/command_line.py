@@ -1,5 +1,6 @@
 """What a command line asks for: every mistake in it found before torch is loaded, every grid spelled out."""
 
+import copy
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -91,10 +92,17 @@ def swept(experiment: str) -> dict[str, Any]:
 
 def configs_of(experiment: str, extra: Sequence[str] = ()) -> list[Config]:
     """Compose every run of an experiment's grid; `extra` overrides that change no result come on top."""
+    composed_of: dict[tuple[str, ...], DictConfig] = {}  # by choices of groups: composing is slow, setting a value is not
+    configs = []
     with hydra_ready():
-        configs = []
         for overrides in grid(experiment):
-            config = to_config(compose(MAIN_CONFIG, overrides=[*overrides, *extra]))
+            groups = tuple(o for o in overrides if (CONFIGS / o.split("=")[0]).is_dir())
+            if groups not in composed_of:
+                composed_of[groups] = compose(MAIN_CONFIG, overrides=[*groups, *extra])
+            point = copy.deepcopy(composed_of[groups])
+            for override in parsed([o for o in overrides if o not in groups]):
+                OmegaConf.update(point, override.key_or_group, override.value())
+            config = to_config(point)
             config.name = run_name(config, overrides)
             configs.append(config)
     return configs
