@@ -27,16 +27,9 @@ from bn_repro.records import files
 from bn_repro.records.record import DIVERGED, FINISHED, Run, RunBusy, RunWriter, run_folder
 from bn_repro.training.loop import Interrupted, evaluate
 
+pytestmark = pytest.mark.usefixtures("restored_torch_settings")
 FORK = multiprocessing.get_context("fork")  # torch is loaded here already; a child of it starts at once
 MEASURED = ("seconds", "steps_per_second", "peak_memory_mb")
-
-
-@pytest.fixture(autouse=True)
-def restored_torch_settings():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(False)
 
 
 @pytest.fixture

@@ -8,22 +8,14 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 from composed import smoke
 
 from bn_repro import experiment, tracking
 from bn_repro.records.record import Run, run_folder
 from bn_repro.tracking import Mirror, as_wandb_row, export, wandb_id
 
+pytestmark = pytest.mark.usefixtures("restored_torch_settings")
 ADDRESS = "mnist_sigmoid/smoke/batch-s0"
-
-
-@pytest.fixture(autouse=True)
-def restored_torch_settings():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(False)
 
 
 def offline(folder):
