@@ -17,8 +17,9 @@ NETWORKS = ("sigmoid_mlp", "inception")
 NORMS = ("none", "batch", "outside_gradient", "outside_gradient_center")
 NONLINEARITIES = ("sigmoid", "tanh", "relu", "identity")
 INITS = ("gaussian", "he", "xavier")
-STEMS = ("separable", "dense", "small")
+STEMS = ("separable", "dense", "pooled", "small")
 SCHEDULES = ("constant", "exponential", "cosine")
+PRECISIONS = ("float32", "bfloat16")
 BATCH_STATISTIC_NORMS = ("batch", "outside_gradient", "outside_gradient_center")
 
 
@@ -55,6 +56,8 @@ class DataConfig:
     validation_size: int = knob("training examples set apart for validation", low=0)
     split_seed: int = knob("seed of the choice of validation examples", low=0)
     evaluate_on: str = knob("which examples accuracy is measured on", choices=("validation", "test"))
+    evaluate_size: int | None = knob("the first so many of them during training; null takes all, as the last measurement does", low=1)
+    evaluate_batch: int = knob("examples of one forward pass of an evaluation", low=1, changes_result=False)
 
 
 @dataclass
@@ -96,6 +99,8 @@ class TrainConfig:
     weight_decay: float = knob("L2 coefficient", low=0)
     schedule: str = knob("how the learning rate changes", choices=SCHEDULES)
     final_lr_ratio: float = knob("last over first learning rate, unless constant", above=0, high=1)
+    precision: str = knob("number format of forward and backward passes; weights stay float32", choices=PRECISIONS)
+    is_compiled: bool = knob("compile the network's passes; with CUDA graphs on a GPU")
     trainable: str = knob("regular expression of the parameters that train; the others stay as initialized")
     eval_every: int = knob("steps between two rows of metrics", low=1)
     checkpoint_every: int = knob("steps between two checkpoints", low=1, changes_result=False)

@@ -61,6 +61,7 @@ def run(config: Config, report: Report = lambda *_: None, is_stopping: Callable[
 
 def _train_and_measure(config: Config, writer: RunWriter, report: Report, is_stopping: Callable[[], bool]) -> dict[str, Any]:
     state, batches, images = build(config)
+    watched = images.first(config.data.evaluate_size)
     resume_or_begin(state, config, writer)
     probe_x, probe_y = images.between(0, config.probe.batch_size)
     probe = ActivationProbe(
@@ -76,7 +77,7 @@ def _train_and_measure(config: Config, writer: RunWriter, report: Report, is_sto
 
     def measure(step: int, train_loss: float | None) -> None:
         nonlocal accuracy
-        accuracy, loss = evaluate(state.network, images, poll)
+        accuracy, loss = evaluate(state.network, watched, poll, config.data.evaluate_batch)
         row = {"step": step, "train_loss": train_loss, "accuracy": accuracy, "loss": loss, "bias_norm": bias_norm(state.network)}
         arrays = None
         if config.probe.every and (step % config.probe.every == 0 or step == config.train.steps):
@@ -127,7 +128,10 @@ def build(config: Config) -> tuple[TrainState, Batches, Images]:
         momentum=config.train.momentum,
         weight_decay=config.train.weight_decay,
     )
-    return TrainState(network, optimizer), batches, images
+    state = TrainState(network, optimizer)
+    if config.train.is_compiled:
+        state.forward = torch.compile(network, mode="reduce-overhead" if device.type == "cuda" else "default")
+    return state, batches, images
 
 
 def resume_or_begin(state: TrainState, config: Config, writer: RunWriter) -> None:
@@ -149,13 +153,16 @@ def final_measures(
     measures = {"accuracy_moving_averages": accuracy, "accuracy": accuracy, "num_batch_norms": len(batch_norms(network))}
     if state.first_bad_step is not None:
         return measures
+    if config.data.evaluate_size:
+        measures["accuracy"], _ = evaluate(network, images, poll, config.data.evaluate_batch)
+        measures["accuracy_moving_averages"] = measures["accuracy"]
     x, _ = images.between(0, config.probe.batch_size)
     errors = scale_invariance_errors(network, x, IDENTITY_SCALE, torch.Generator().manual_seed(config.seed))
     measures["scale_invariance"] = errors
     if batch_norms(network):
         inputs = (batches.at(config.train.steps + number)[0] for number in range(config.train.population_batches))
         estimate_population_statistics(network, inputs)
-        measures["accuracy"], _ = evaluate(network, images, poll)
+        measures["accuracy"], _ = evaluate(network, images, poll, config.data.evaluate_batch)
     measures["num_folded"], measures["folding_error"] = folding_error(network, x)
     return measures
 

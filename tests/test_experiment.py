@@ -100,7 +100,7 @@ def test_exported_weights_have_population_statistics_and_the_accuracy_of_the_sum
     torch.testing.assert_close(weights["hidden.0.norm.running_var"], inputs.var(1, correction=0).mean(0) * 60 / 59, rtol=1e-4, atol=1e-5)
     network = build_network(config.network, (28, 28), 10, seed=1)
     network.load_state_dict(weights)
-    assert evaluate(network, images, lambda: None)[0] == summary["accuracy"]
+    assert evaluate(network, images, lambda: None, batch_size=1000)[0] == summary["accuracy"]
 
 
 def test_a_complete_run_is_not_done_again(configured, monkeypatch):

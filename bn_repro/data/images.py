@@ -47,6 +47,10 @@ class Images:
         """Return the examples from `start` to before `stop`, as `at` does."""
         return self.as_floats(self.pixels[start:stop]), self.labels[start:stop]
 
+    def first(self, number: int | None) -> "Images":
+        """Return the first so many examples; None returns all."""
+        return Images(self.pixels[:number], self.labels[:number], self.mean, self.std)
+
     def as_floats(self, pixels: Tensor) -> Tensor:
         x = pixels.float().div_(255)
         if self.mean is not None:

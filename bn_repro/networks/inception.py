@@ -26,11 +26,11 @@ class Row(NamedTuple):
 
 
 class Stem(NamedTuple):
-    """What stands before the modules: a first convolution and one of 192 filters, each followed by a max pool or not."""
+    """What stands before the modules: a first convolution and one of 192 filters, with max pools of stride 2 after them."""
 
     kernel_size: int
     depth_multiplier: int  # of a separable first convolution; 0: an ordinary one
-    has_pools: bool
+    num_pools: int  # 1: after the first convolution only
 
 
 # fmt: off
@@ -53,9 +53,10 @@ FIGURE_5 = (
 STEMS = {
     #                 kernel  depth       max
     #                         multiplier  pools
-    "separable": Stem(  7,      8,        True),   # Figure 5
-    "dense":     Stem(  7,      0,        True),   # what the public ports of Figure 5 have
-    "small":     Stem(  3,      0,        False),  # for images of 28 to 64 pixels
+    "separable": Stem(  7,      8,        2),  # Figure 5
+    "dense":     Stem(  7,      0,        2),  # what the public ports of Figure 5 have
+    "pooled":    Stem(  3,      0,        1),  # for images of 28 to 64 pixels, at a quarter of the cost of
+    "small":     Stem(  3,      0,        0),  # for images of 28 to 64 pixels
 }
 # fmt: on
 
@@ -212,7 +213,7 @@ def build_layer(
 def build_stem(in_chans: int, stem: Stem, stride: int, width: float, has_lrn: bool, layer: Callable[..., NormedLayer]) -> nn.Sequential:
     first, second = scale(64, width), scale(192, width)
     modules = OrderedDict(conv1=layer(in_chans, first, stem.kernel_size, stride, stem.depth_multiplier))
-    if stem.has_pools:
+    if stem.num_pools > 0:
         modules["pool1"] = nn.MaxPool2d(3, 2, ceil_mode=True)
     if has_lrn:
         modules["lrn1"] = nn.LocalResponseNorm(5)  # torch's alpha 1e-4, beta 0.75, k 1 are GoogLeNet's
@@ -220,7 +221,7 @@ def build_stem(in_chans: int, stem: Stem, stride: int, width: float, has_lrn: bo
     modules["conv2"] = layer(first, second, 3)
     if has_lrn:
         modules["lrn2"] = nn.LocalResponseNorm(5)
-    if stem.has_pools:
+    if stem.num_pools > 1:
         modules["pool2"] = nn.MaxPool2d(3, 2, ceil_mode=True)
     return nn.Sequential(modules)
 

@@ -40,17 +40,18 @@ class TimmInception(Inception):
     ):
         super().__init__(0, in_chans, stem=stem, stem_stride=stem_stride, **kwargs)
         self.grad_checkpointing = False
-        self.feature_info = self._last_of_each_resolution(stem_stride, STEMS[stem].has_pools)
+        self.feature_info = self._last_of_each_resolution(stem_stride, STEMS[stem].num_pools)
         self.reset_classifier(num_classes, global_pool)
         init_he(self, generator=None)
 
-    def _last_of_each_resolution(self, reduction: int, has_pools: bool) -> list[dict[str, Any]]:
+    def _last_of_each_resolution(self, reduction: int, num_pools: int) -> list[dict[str, Any]]:
         levels = []
-        if has_pools:
-            conv1, conv2 = self.stem.conv2_reduce.affine.in_channels, self.stem.conv2.affine.out_channels
-            levels.append({"num_chs": conv1, "reduction": reduction, "module": "stem.conv1"})
-            levels.append({"num_chs": conv2, "reduction": 2 * reduction, "module": "stem.conv2"})
-            reduction *= 4
+        if num_pools > 0:
+            levels.append({"num_chs": self.stem.conv2_reduce.affine.in_channels, "reduction": reduction, "module": "stem.conv1"})
+            reduction *= 2
+        if num_pools > 1:
+            levels.append({"num_chs": self.stem.conv2.affine.out_channels, "reduction": reduction, "module": "stem.conv2"})
+            reduction *= 2
         for times, name in ((1, "3b"), (2, "4d"), (4, "5b")):
             channels = self.inception.get_submodule(name).out_channels
             levels.append({"num_chs": channels, "reduction": times * reduction, "module": f"inception.{name}"})

@@ -27,6 +27,7 @@ class TrainState:
     step: int = 0
     losses: list[Tensor] = field(default_factory=list)  # of the steps since the last row of metrics
     first_bad_step: int | None = None
+    forward: Callable[[Tensor], Tensor] | None = None  # what computes a step's logits, if not the network as it is
 
     def as_plain(self) -> dict[str, Any]:
         """Return tensors and plain values, for a checkpoint."""
@@ -67,7 +68,7 @@ def train(
     Raises:
         Interrupted: `poll` or `measure` raised it; the state was saved.
     """
-    network, optimizer = state.network, state.optimizer
+    forward, optimizer = state.forward or state.network, state.optimizer
     start = state.step
     try:
         while True:
@@ -85,7 +86,8 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = lr
             x, y = batches.at(state.step)
-            loss = F.cross_entropy(network(x), y)
+            with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+                loss = F.cross_entropy(forward(x).float(), y)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -109,7 +111,7 @@ def first_bad_step(state: TrainState) -> int | None:
 
 
 @torch.no_grad()
-def evaluate(network: nn.Module, images: Images, poll: Callable[[], None], batch_size: int = 1000) -> tuple[float, float]:
+def evaluate(network: nn.Module, images: Images, poll: Callable[[], None], batch_size: int) -> tuple[float, float]:
     """Return (accuracy as a fraction, mean cross-entropy in nats) at inference, and restore all modes."""
     num_correct, loss_sum = 0.0, 0.0
     with evaluating(network):

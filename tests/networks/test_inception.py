@@ -235,7 +235,7 @@ def test_compiles_as_one_graph():
 
 
 def test_unknown_names_are_refused_with_the_choices():
-    with pytest.raises(ValueError, match="stem 'huge' does not exist; choices: separable, dense, small"):
+    with pytest.raises(ValueError, match="stem 'huge' does not exist; choices: separable, dense, pooled, small"):
         Inception(10, stem="huge")
     with pytest.raises(ValueError, match="norm 'btach'"):
         Inception(10, norm="btach")

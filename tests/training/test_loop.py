@@ -262,7 +262,7 @@ def test_evaluation_restores_every_mode(fails):
             raise Interrupted
 
     try:
-        evaluate(network, Images(torch.zeros(3, 1, 1, dtype=torch.uint8), torch.zeros(3, dtype=torch.long)), poll)
+        evaluate(network, Images(torch.zeros(3, 1, 1, dtype=torch.uint8), torch.zeros(3, dtype=torch.long)), poll, batch_size=2)
     except Interrupted:
         assert fails
     assert [module.training for module in network.modules()] == modes == [True, True, False]
