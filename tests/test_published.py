@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from bn_repro.claims.protocol import best_point, read_grid
+from bn_repro.claims.protocol import best_point, read_grid, without_momentum
 from bn_repro.claims.verdicts import REPRODUCED
 from bn_repro.command_line import CONFIGS, configs_of, experiments
 from bn_repro.config import differences
@@ -53,7 +53,7 @@ def test_no_negative_control_says_reproduced(tier):
 
 def test_the_arms_are_the_grids_best_points():
     points = read_grid(PUBLISHED / "long" / files.PUBLISHED_RUNS, "long")
-    common = best_point(points, "none", has_momentum=False)
+    common = best_point(points, "none", without_momentum)
     for tier in ("quick", "long"):
         for config in configs_of(f"mnist_sigmoid/{tier}"):
             assert (config.train.lr, config.train.momentum, config.network.init_std) == common.values

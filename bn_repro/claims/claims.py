@@ -1,41 +1,12 @@
 """What the paper claims, what it printed, and the rule that we judge it by."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from bn_repro.claims import measures
-from bn_repro.claims.measures import Pairs, difference, increase, over_subjects, reduction
-from bn_repro.claims.statistics import Estimate
+from bn_repro.claims.claim import Claim
+from bn_repro.claims.measures import difference, increase, over_subjects, reduction
+from bn_repro.claims.section_4_2 import SECTION_4_2
 from bn_repro.claims.verdicts import Above, Below
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One statement, and how records answer it.
-
-    Args:
-        paper: the number that the paper prints, or what it says instead.
-        reference, subject: `<experiment>/<arm>` of the two arms, compared seed by seed.
-        measure: from pairs of runs to an estimate in `unit`.
-        rule: from an estimate to a verdict.
-        control: `<experiment>/<arm>` that stands for the subject in the negative control: what the claim is about is
-            missing in it.
-    """
-
-    id: str
-    section: str
-    statement: str
-    paper: str
-    unit: str
-    reference: str
-    subject: str
-    measure: Callable[[Pairs], Estimate]
-    rule: Above | Below
-    control: str
-
-    @property
-    def experiments(self) -> set[str]:
-        return {arm.split("/")[0] for arm in (self.reference, self.subject, self.control)}
 
 
 PLAIN, BN = "mnist_sigmoid/none", "mnist_sigmoid/batch"  # both at the plain network's best point without momentum
@@ -87,6 +58,7 @@ FAULTY, FAULTY_SCALED = "faulty_norm/outside_gradient_center", "faulty_norm/outs
 CLAIMS: tuple[Claim, ...] = (
     *figure_1("common", "no momentum, both at the best learning rate without BN", PLAIN, BN, "mnist_control/plain_common"),
     *figure_1("best", "each at its own best", PLAIN_BEST, BN_BEST, "mnist_control/plain_best"),
+    *SECTION_4_2,
     Claim(
         "sec2-bias",
         "2",

@@ -1,19 +1,15 @@
 """How records answer the claims: pick the arms, pair the seeds, measure, judge, and judge the negative control too."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bn_repro.claims.claims import CLAIMS, Claim
-from bn_repro.claims.measures import Pairs
+from bn_repro.claims.claim import Claim
+from bn_repro.claims.claims import CLAIMS
+from bn_repro.claims.selection import runs_in
 from bn_repro.claims.statistics import Estimate
 from bn_repro.claims.verdicts import NOT_RUN
-from bn_repro.records.record import Run, find_runs
-
-NAME = re.compile(r"(?P<arm>[^,]+)-s(?P<seed>\d+)")  # no further overrides: a user's ablations do not count
-
 
 @dataclass(frozen=True)
 class Answer:
@@ -38,26 +34,14 @@ class Answer:
         return asdict(self)
 
 
-def runs_of(root: Path, arm: str, tier: str) -> dict[int, Run]:
-    """Return the complete runs of `<experiment>/<arm>` on real data, by seed."""
-    experiment, arm_name = arm.split("/")
-    found = {}
-    for run in find_runs(root, experiment, tier):
-        name = NAME.fullmatch(run.folder.name)
-        is_real = not str(run.config.get("data.name")).startswith("synthetic")
-        if name and name["arm"] == arm_name and is_real:
-            found[int(name["seed"])] = run
-    return dict(sorted(found.items()))
-
-
-def paired(reference: dict[int, Run], subject: dict[int, Run]) -> Pairs:
-    """Pair the runs of equal seeds."""
+def paired(reference: dict[int, Any], subject: dict[int, Any]) -> list[tuple[Any, Any]]:
+    """Pair what has equal seeds."""
     return [(reference[seed], subject[seed]) for seed in reference if seed in subject]
 
 
 def judge(claim: Claim, root: Path, tier: str) -> Answer:
     """Answer one claim from the records of a tier under `root`."""
-    reference, subject, control = (runs_of(root, arm, tier) for arm in (claim.reference, claim.subject, claim.control))
+    reference, subject, control = (claim.select(root, arm, tier) for arm in (claim.reference, claim.subject, claim.control))
     pairs = paired(reference, subject)
     estimate, verdict = measured(claim, pairs)
     # The control has seeds of its own where it would otherwise be the reference: its runs are paired in their order.
@@ -76,11 +60,11 @@ def judge(claim: Claim, root: Path, tier: str) -> Answer:
         verdict,
         control_verdict,
         str(claim.rule),
-        sorted({run.address for pair in pairs for run in pair}),
+        sorted({run.address for pair in pairs for selected in pair for run in runs_in(selected)}),
     )
 
 
-def measured(claim: Claim, pairs: Pairs) -> tuple[Estimate | None, str]:
+def measured(claim: Claim, pairs: Sequence[tuple[Any, Any]]) -> tuple[Estimate | None, str]:
     if not pairs:
         return None, NOT_RUN
     estimate = claim.measure(pairs)

@@ -1,7 +1,7 @@
-"""Which learning rate, momentum and initial deviation each arm gets: the best of one grid on validation images."""
+"""Which learning rate, momentum, decay or dropout the networks get where the paper is silent: the best of a grid on validation images."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +9,18 @@ import numpy as np
 
 from bn_repro.records.record import Run, find_runs
 
-EXPERIMENT = "mnist_protocol"
-KNOBS = ("train.lr", "train.momentum", "network.init_std")
+
+@dataclass(frozen=True)
+class Protocol:
+    """A grid: its experiment, of tier `long`, and the knobs that it sweeps."""
+
+    experiment: str
+    knobs: tuple[str, ...]
+
+
+BASE_KNOBS = ("base.lr", "base.final_lr_ratio", "base.drop_rate")
+MNIST = Protocol("mnist_protocol", ("train.lr", "train.momentum", "network.init_std"))
+INCEPTION = {"quick": Protocol("inception_protocol_quick", BASE_KNOBS), "long": Protocol("inception_protocol", BASE_KNOBS)}
 
 
 @dataclass(frozen=True)
@@ -18,25 +28,28 @@ class GridPoint:
     """The mean validation accuracy (a fraction) of one point of the grid over `n` seeds."""
 
     norm: str
-    values: tuple[float, ...]  # of KNOBS
+    values: tuple[float, ...]  # of the knobs
     accuracy: float
     n: int
 
 
-def grid_points(runs: Sequence[Run]) -> list[GridPoint]:
+def grid_points(runs: Sequence[Run], knobs: Sequence[str]) -> list[GridPoint]:
     """Average the last validation accuracy over seeds, for every norm and point; a diverged run counts as it ended."""
     accuracies = defaultdict(list)
     for run in runs:
-        values = tuple(float(run.config[knob]) for knob in KNOBS)
+        values = tuple(float(run.config[knob]) for knob in knobs)
         accuracies[run.config["norm"], values].append(run.column("accuracy")[1][-1])
     return [GridPoint(norm, values, float(np.mean(found)), len(found)) for (norm, values), found in sorted(accuracies.items())]
 
 
-def best_point(points: Sequence[GridPoint], norm: str, has_momentum: bool = True) -> GridPoint:
-    """Return the norm's point of highest validation accuracy, of all or of those without momentum; of equal ones the first."""
-    eligible = [point for point in points if point.norm == norm and (has_momentum or point.values[KNOBS.index("train.momentum")] == 0)]
-    return max(eligible, key=lambda point: point.accuracy)
+def without_momentum(values: Sequence[float]) -> bool:
+    return values[MNIST.knobs.index("train.momentum")] == 0
 
 
-def read_grid(root: Path, tier: str) -> list[GridPoint]:
-    return grid_points(find_runs(root, EXPERIMENT, tier))
+def best_point(points: Sequence[GridPoint], norm: str, is_eligible: Callable[[Sequence[float]], bool] = lambda _: True) -> GridPoint:
+    """Return the norm's eligible point of highest validation accuracy; of equal ones the first."""
+    return max((point for point in points if point.norm == norm and is_eligible(point.values)), key=lambda point: point.accuracy)
+
+
+def read_grid(root: Path, tier: str, protocol: Protocol = MNIST) -> list[GridPoint]:
+    return grid_points(find_runs(root, protocol.experiment, tier), protocol.knobs)

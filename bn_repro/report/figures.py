@@ -19,7 +19,7 @@ Arm = tuple[str, Sequence[Run]]  # label of STYLES, runs by seed
 @dataclass(frozen=True)
 class Style:
     color: str  # of Okabe and Ito's palette, which differ in lightness too
-    line: str
+    line: str | tuple
 
 
 STYLES = {
@@ -27,6 +27,14 @@ STYLES = {
     "with BN": Style("#0072B2", "-"),
     "centered outside the gradient": Style("#CC79A7", "-"),
     "normalized outside the gradient": Style("#56331B", ":"),
+    "Inception": Style("#D55E00", "--"),
+    "BN-Baseline": Style("#0072B2", "-"),
+    "BN-x5": Style("#009E73", "-"),
+    "BN-x30": Style("#111111", "-"),
+    "BN-x5-Sigmoid": Style("#56B4E9", "-."),
+    "Inception at x5": Style("#E69F00", ":"),
+    "Inception at x30": Style("#B8860B", (0, (1, 3))),
+    "Inception with sigmoid": Style("#CC79A7", "--"),
 }
 SETTINGS = {
     "svg.fonttype": "none",
@@ -127,16 +135,23 @@ def figure_faulty(arms: Sequence[Arm]) -> Figure:
     return figure
 
 
-def figure_protocol(points: Sequence[GridPoint]) -> Figure:
-    """Draw validation accuracy against learning rate, a panel per momentum and initial standard deviation."""
+KNOB_NAMES = {
+    "train.momentum": "momentum", "network.init_std": "std", "base.final_lr_ratio": "final lr ratio", "base.drop_rate": "dropout"
+}  # fmt: skip
+
+
+def figure_protocol(points: Sequence[GridPoint], knobs: Sequence[str]) -> Figure:
+    """Draw validation accuracy against learning rate, the first knob, a panel per setting of the others."""
     settings = sorted({point.values[1:] for point in points})
     figure, axes = new_figure(len(settings), 2.0 * len(settings), 2.9, sharey=True)
     for axis, setting in zip(axes, settings):
         for norm, label in (("none", "without BN"), ("batch", "with BN")):
             series = [(point.values[0], point.accuracy) for point in points if point.norm == norm and point.values[1:] == setting]
-            axis.plot(*zip(*series), color=STYLES[label].color, linestyle=STYLES[label].line, marker="o", markersize=3, label=label)
+            if series:
+                axis.plot(*zip(*series), color=STYLES[label].color, linestyle=STYLES[label].line, marker="o", markersize=3, label=label)
         axis.set(xscale="log", xlabel="learning rate", ylim=(0, 1))
-        axis.set_title(f"momentum {setting[0]:g}, std {setting[1]:g}", fontsize=8, loc="left")
+        words = (f"{KNOB_NAMES[knob]} {value:g}" for knob, value in zip(knobs[1:], setting))
+        axis.set_title(", ".join(words), fontsize=8, loc="left")
     axes[0].set_ylabel("validation accuracy (fraction)")
     axes[0].legend(loc="lower center", fontsize=8)
     return figure

@@ -17,7 +17,8 @@ from bn_repro.claims.claims import CLAIMS
 from bn_repro.claims.judging import Answer, judge_all
 from bn_repro.claims.verdicts import INCONCLUSIVE, NOT_REPRODUCED, NOT_RUN, PARTLY, REPRODUCED
 from bn_repro.records import files
-from bn_repro.report.sections import Section, sections
+from bn_repro.report.section import Section
+from bn_repro.report.sections import sections
 
 VERDICT_COLORS = {
     REPRODUCED: ("green", "#0B6E3B"),
@@ -52,7 +53,8 @@ class Report:
             files.REPORT_PAGE: as_html(self).encode(),
         }
         for section in self.sections:
-            content[f"{files.FIGURES}/{section.name}.svg"] = section.svg
+            if section.svg:
+                content[f"{files.FIGURES}/{section.name}.svg"] = section.svg
         return content
 
 
@@ -133,16 +135,14 @@ def as_markdown(report: Report) -> str:
         "",
         HOW_TO_READ,
         "",
-        "| " + " | ".join(HEADERS) + " |",
-        "|" + " --- |" * len(HEADERS),
+        *markdown_table([HEADERS, *(columns(report, answer) for answer in report.answers)]),
     ]
-    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in columns(report, answer)) + " |" for answer in report.answers]
     for section in report.sections:
         lines += [
             "",
             f"## {section.title}",
             "",
-            f"![{section.title}]({files.FIGURES}/{section.name}.svg)",
+            *(markdown_table(section.table) if section.table else [f"![{section.title}]({files.FIGURES}/{section.name}.svg)"]),
             "",
             section.caption,
             "",
@@ -153,6 +153,12 @@ def as_markdown(report: Report) -> str:
     lines += ["", "## Made with", ""]
     lines += [f"- {machine}" for machine in report.machines]
     return "\n".join(lines) + "\n"
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table; the first row is its header."""
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return [lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]]
 
 
 def as_readme_table(report: Report) -> str:
@@ -174,7 +180,7 @@ def as_html(report: Report) -> str:
     head = "".join(f"<th>{header}</th>" for header in HEADERS)
     body = "\n".join(html_row(report, answer) for answer in report.answers)
     drawn = "\n".join(
-        f"<section><h2>{html.escape(s.title)}</h2><figure>{inline(s.svg, s.title)}<figcaption>{html.escape(s.caption)}"
+        f"<section><h2>{html.escape(s.title)}</h2><figure>{html_table(s.table) if s.table else inline(s.svg, s.title)}<figcaption>{html.escape(s.caption)}"
         f"<br><code>{html.escape(s.command)}</code></figcaption></figure></section>"
         for s in report.sections
     )
@@ -192,6 +198,11 @@ def html_row(report: Report, answer: Answer) -> str:
         f'<b class="chip" style="--c:{VERDICT_COLORS[verdict][1]}">{verdict}</b>' for verdict in (answer.verdict, answer.control_verdict)
     ]
     return f'<tr id="{answer.id}">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def html_table(rows: Sequence[Sequence[str]]) -> str:
+    header, *others = ["".join(f"<{cell}>{html.escape(text)}</{cell}>" for text in row) for cell, row in zip(["th"] + ["td"] * len(rows), rows)]
+    return f'<div class="scroll"><table><thead><tr>{header}</tr></thead><tbody>' + "".join(f"<tr>{row}</tr>" for row in others) + "</tbody></table></div>"
 
 
 def inline(svg: bytes, title: str) -> str:

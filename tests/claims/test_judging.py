@@ -4,7 +4,8 @@ import pytest
 from made_up_records import MadeUp, percentiles_moving, write, write_tier
 
 from bn_repro.claims.claims import CLAIMS
-from bn_repro.claims.judging import judge_all, runs_of
+from bn_repro.claims.judging import judge_all
+from bn_repro.claims.selection import runs_of
 from bn_repro.claims.verdicts import NOT_RUN, REPRODUCED
 
 NEEDING_SECTION_2 = {claim.id for claim in CLAIMS if "faulty_norm" in claim.experiments}

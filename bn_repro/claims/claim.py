@@ -1,0 +1,41 @@
+"""What a claim is: a statement, the paper's number, the records that it needs, a measure and a rule."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bn_repro.claims.selection import runs_of
+from bn_repro.claims.statistics import Estimate
+from bn_repro.claims.verdicts import Above, Below
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement, and how records answer it.
+
+    Args:
+        paper: the number that the paper prints, or what it says instead.
+        reference, subject: `<experiment>/<arm>` of the two arms, compared seed by seed.
+        measure: from pairs of what `select` gives to an estimate in `unit`.
+        rule: from an estimate to a verdict.
+        control: `<experiment>/<arm>` that stands for the subject in the negative control: what the claim is about is
+            missing in it.
+        select: from (root, arm, tier) to what is measured, by seed: a run, or a sweep of learning rates.
+    """
+
+    id: str
+    section: str
+    statement: str
+    paper: str
+    unit: str
+    reference: str
+    subject: str
+    measure: Callable[[Any], Estimate]
+    rule: Above | Below
+    control: str
+    select: Callable[[Path, str, str], dict[int, Any]] = runs_of
+
+    @property
+    def experiments(self) -> set[str]:
+        return {arm.split("/")[0] for arm in (self.reference, self.subject, self.control)}

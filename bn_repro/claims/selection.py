@@ -1,0 +1,39 @@
+"""Which records a claim is about: the runs of one arm by seed, or one norm's sweep of learning rates by seed."""
+
+import re
+from pathlib import Path
+
+from bn_repro.records.record import Run, find_runs
+
+NAME = re.compile(r"(?P<arm>[^,]+)-s(?P<seed>\d+)")  # no further overrides: a user's ablations do not count
+SWEPT_NAME = re.compile(rf"{NAME.pattern},train\.lr=(?P<lr>[^,]+)")
+Sweep = dict[float, Run]  # by learning rate
+
+
+def runs_of(root: Path, arm: str, tier: str) -> dict[int, Run]:
+    """Return the complete runs of `<experiment>/<arm>` on real data, by seed."""
+    return dict(sorted((int(name["seed"]), run) for name, run in named_runs(root, arm, tier, NAME)))
+
+
+def sweeps_of(root: Path, arm: str, tier: str) -> dict[int, Sweep]:
+    """Return the sweeps of `<experiment>/<norm>` on real data, by seed; those of all rates that the widest has."""
+    sweeps: dict[int, Sweep] = {}
+    for name, run in named_runs(root, arm, tier, SWEPT_NAME):
+        sweeps.setdefault(int(name["seed"]), {})[float(name["lr"])] = run
+    rates = set().union(*sweeps.values()) if sweeps else set()
+    return {seed: dict(sorted(sweep.items())) for seed, sweep in sorted(sweeps.items()) if sweep.keys() == rates}
+
+
+def named_runs(root: Path, arm: str, tier: str, pattern: re.Pattern[str]) -> list[tuple[re.Match[str], Run]]:
+    """List (parts of the name, run) of the complete runs on real data whose whole name fits the pattern."""
+    experiment, arm_name = arm.split("/")
+    named = [(pattern.fullmatch(run.folder.name), run) for run in find_runs(root, experiment, tier)]
+    return [
+        (name, run)
+        for name, run in named
+        if name and name["arm"] == arm_name and not str(run.config.get("data.name")).startswith("synthetic")
+    ]
+
+
+def runs_in(selected: Run | Sweep) -> list[Run]:
+    return [selected] if isinstance(selected, Run) else list(selected.values())
