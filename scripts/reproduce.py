@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from bn_repro.command_line import configs_of, experiments
 from bn_repro.config import TIERS, Config, differences, nearest
@@ -38,7 +39,13 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     console.print(f"tier {arguments.tier}: {len(configs)} runs of {', '.join(name.split('/')[0] for name in chosen)}", highlight=False)
-    outcomes = run_many(configs, arguments.jobs, console, lambda config: estimated_seconds(config, PUBLISHED))
+    ended: set[str] = set()
+
+    def show_claims(experiment: str) -> None:
+        ended.add(experiment)
+        console.print(answers_of(arguments.tier, experiment, ended), end="")
+
+    outcomes = run_many(configs, arguments.jobs, console, lambda config: estimated_seconds(config, PUBLISHED), show_claims)
     failed = [outcome for outcome in outcomes if outcome.kind == FAILED]
     for outcome in failed:
         print(f"failed: {outcome.address}: {outcome.reason}", file=sys.stderr)
@@ -92,6 +99,15 @@ def chosen_experiments(tier: str, only: str | None) -> tuple[list[str], set[str]
         raise ValueError(f"--only {only}: no such experiment or claim{nearest(only, choices)}; choices: {', '.join(choices)}")
     shown = {only} if only in by_claim else {id for id, needed in by_claim.items() if needed & wanted}
     return chosen, shown
+
+
+def answers_of(tier: str, experiment: str, ended: set[str]) -> Text:
+    """Return a line for every claim that the experiment was the last to be needed for."""
+    from bn_repro.claims.claims import CLAIMS
+    from bn_repro.report.page import as_terminal_lines, build_report
+
+    claims = [claim for claim in CLAIMS if experiment in claim.experiments <= ended]
+    return as_terminal_lines(build_report(RUNS, tier, PUBLISHED / tier, claims, has_figures=False))
 
 
 def dry_run(configs: list[Config], jobs: int) -> int:

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from bn_repro.claims.claim import Claim
 from bn_repro.claims.claims import CLAIMS
 from bn_repro.claims.judging import Answer, judge_all
 from bn_repro.claims.verdicts import INCONCLUSIVE, NOT_REPRODUCED, NOT_RUN, PARTLY, REPRODUCED
@@ -58,16 +60,19 @@ class Report:
         return content
 
 
-def build_report(root: Path, tier: str, published: Path | None) -> Report:
+def build_report(
+    root: Path, tier: str, published: Path | None, claims: Sequence[Claim] = CLAIMS, has_figures: bool = True
+) -> Report:
     """Judge and draw the records of a tier under `root`.
 
     Args:
         published: the folder of the tier's published report, shown beside; None while that one is being made.
+        claims: those to judge.
     """
-    answers = judge_all(root, tier, CLAIMS)
+    answers = judge_all(root, tier, claims)
     path = published / files.CLAIMS if published else None
     beside = {row["id"]: row for row in json.loads(path.read_text())} if path and path.exists() else {}
-    drawn = sections(root, tier)
+    drawn = sections(root, tier) if has_figures else []
     return Report(tier, answers, beside, drawn, sorted({machine for section in drawn for machine in section.machines}))
 
 
@@ -119,6 +124,16 @@ def as_terminal_table(report: Report, ids: set[str] | None = None) -> Table:
             verdicts = f"[bold {colors[0]}]{verdict}[/]\n[dim]control:\n{control}[/]"
             table.add_row(escape(f"{section}  {statement}"), escape(numbers), verdicts)
     return table
+
+
+def as_terminal_lines(report: Report) -> Text:
+    """Return a line for each claim: verdict, statement, ours and the paper's."""
+    lines = Text()
+    for answer in report.answers:
+        row = answer.as_dict()
+        lines.append(f"  {answer.verdict:<15}", VERDICT_COLORS[answer.verdict][0])
+        lines.append(f"{answer.statement}: {with_interval(row)} {answer.unit}, n={answer.n}; the paper: {answer.paper}\n")
+    return lines
 
 
 def headline(report: Report, ids: set[str] | None = None) -> str:
