@@ -11,6 +11,7 @@ from bn_repro.claims.selection import runs_in
 from bn_repro.claims.statistics import Estimate
 from bn_repro.claims.verdicts import NOT_RUN
 
+
 @dataclass(frozen=True)
 class Answer:
     """A claim's row: the fields of `claims.json`."""

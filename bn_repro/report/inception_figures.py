@@ -14,7 +14,14 @@ from bn_repro.claims.sweeps import final_accuracies, usable_threshold
 from bn_repro.records.record import Run
 from bn_repro.report.figures import STYLES, draw_over_seeds, new_figure, thousands
 
-FIGURE_3_HEADERS = ("arm", "learning rate", "steps to {target:.1f} %", "best accuracy, %", "the paper's steps to 72.2 %", "the paper's best, %")
+FIGURE_3_HEADERS = (
+    "arm",
+    "learning rate",
+    "steps to {target:.1f} %",
+    "best accuracy, %",
+    "the paper's steps to 72.2 %",
+    "the paper's best, %",
+)
 
 
 def figure_2(arms: Sequence[tuple[str, Sequence[Run]]]) -> Figure:

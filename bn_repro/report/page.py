@@ -60,9 +60,7 @@ class Report:
         return content
 
 
-def build_report(
-    root: Path, tier: str, published: Path | None, claims: Sequence[Claim] = CLAIMS, has_figures: bool = True
-) -> Report:
+def build_report(root: Path, tier: str, published: Path | None, claims: Sequence[Claim] = CLAIMS, has_figures: bool = True) -> Report:
     """Judge and draw the records of a tier under `root`.
 
     Args:
@@ -216,8 +214,14 @@ def html_row(report: Report, answer: Answer) -> str:
 
 
 def html_table(rows: Sequence[Sequence[str]]) -> str:
-    header, *others = ["".join(f"<{cell}>{html.escape(text)}</{cell}>" for text in row) for cell, row in zip(["th"] + ["td"] * len(rows), rows)]
-    return f'<div class="scroll"><table><thead><tr>{header}</tr></thead><tbody>' + "".join(f"<tr>{row}</tr>" for row in others) + "</tbody></table></div>"
+    header, *others = [
+        "".join(f"<{cell}>{html.escape(text)}</{cell}>" for text in row) for cell, row in zip(["th"] + ["td"] * len(rows), rows)
+    ]
+    return (
+        f'<div class="scroll"><table><thead><tr>{header}</tr></thead><tbody>'
+        + "".join(f"<tr>{row}</tr>" for row in others)
+        + "</tbody></table></div>"
+    )
 
 
 def inline(svg: bytes, title: str) -> str:

@@ -46,7 +46,9 @@ def grid_section(
     choices: Sequence[tuple[str, GridPoint]],
 ) -> Section:
     chosen = "; ".join(
-        f"{what}: " + ", ".join(f"{knob}={value:g}" for knob, value in zip(protocol.knobs, point.values)) + f" ({100 * point.accuracy:.2f} %)"
+        f"{what}: "
+        + ", ".join(f"{knob}={value:g}" for knob, value in zip(protocol.knobs, point.values))
+        + f" ({100 * point.accuracy:.2f} %)"
         for what, point in choices
     )
     runs = find_runs(root, protocol.experiment, tier)

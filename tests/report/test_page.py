@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from made_up_records import MadeUp, percentiles_moving, write, write_tier
+from made_up_trainings import write_inception_tier
 
 from bn_repro.claims.claims import CLAIMS
 from bn_repro.records import files
@@ -17,6 +18,7 @@ from bn_repro.report.page import build_report, write_report
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
     write_tier(root, "quick")
+    write_inception_tier(root, "quick")
     for arm in ("outside_gradient_center", "outside_gradient", "batch", "none"):
         for seed in range(2):
             numbers = MadeUp([0.1] * 5, percentiles_moving(1), bias_norms=(0, 1, 2, 3, 4 + seed), losses=(2.3, 2.3, 2.3, 2.3, 2.3))
@@ -44,7 +46,9 @@ def test_page_is_self_contained_and_figures_are_svg(root):
     page = content[files.REPORT_PAGE].decode()
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
     figures = [name for name in content if name.endswith(".svg")]
-    assert {Path(name).stem for name in figures} == {"figure-1a", "figure-1bc", "figure-1a-best", "figure-1bc-best", "section-2"}
+    assert {Path(name).stem for name in figures} == {
+        *("figure-1a", "figure-1bc", "figure-1a-best", "figure-1bc-best", "figure-2", "figure-2-paper", "lr-sweep", "section-2")
+    }
     for name in figures:
         xml.etree.ElementTree.fromstring(content[name])
         assert name in content[files.REPORT_TEXT].decode()
