@@ -14,7 +14,7 @@ from typing import Any
 TIERS = ("smoke", "quick", "long", "gpu", "imagenet")
 DATASETS = ("mnist", "fashion_mnist", "cifar10", "synthetic", "synthetic_colour")
 NETWORKS = ("sigmoid_mlp", "inception")
-NORMS = ("none", "batch", "outside_gradient", "outside_gradient_center")
+NORMS = ("none", "batch", "outside_gradient", "outside_gradient_center", "layer", "group")
 NONLINEARITIES = ("sigmoid", "tanh", "relu", "identity")
 INITS = ("gaussian", "he", "xavier")
 STEMS = ("separable", "dense", "pooled", "small")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bn_repro.networks.normed_layer import NormedLayer, build_nonlinearity
-from bn_repro.norms import build_norm, subsumes_bias
+from bn_repro.norms import build_norm, normalizes_each_map, subsumes_bias
 
 
 class Row(NamedTuple):
@@ -59,9 +59,6 @@ STEMS = {
     "small":     Stem(  3,      0,        0),  # for images of 28 to 64 pixels
 }
 # fmt: on
-
-# Of these norms each feature map is normalized by itself, so that convolutions may share one.
-PER_MAP_NORMS = ("none", "batch", "outside_gradient", "outside_gradient_center")
 
 
 class PerActivation(nn.Module):
@@ -161,7 +158,7 @@ class Inception(nn.Module):
                 row = row._replace(projection=projection_4c_4d)
             row = Row(*(scale(entry, width) if isinstance(entry, int) else entry for entry in row))
             row_layer = partial(layer, map_size=per_activation_size) if row.name == "5b" else layer
-            module = InceptionModule(channels, row, row_layer, merge_reductions and norm in PER_MAP_NORMS)
+            module = InceptionModule(channels, row, row_layer, merge_reductions and normalizes_each_map(norm))
             self.inception.add_module(row.name, module)
             channels = module.out_channels
         self.num_features = channels

@@ -9,7 +9,7 @@ from bn_repro.norms.batch_norm import (
     normalizing_by_batch,
 )
 from bn_repro.norms.folding import fold_batch_norms, foldable_pairs
-from bn_repro.norms.rivals import OutsideGradientNorm, build_norm, subsumes_bias
+from bn_repro.norms.rivals import OutsideGradientNorm, build_norm, normalizes_each_map, subsumes_bias
 
 __all__ = [
     "BatchNorm1d",
@@ -21,6 +21,7 @@ __all__ = [
     "estimate_population_statistics",
     "fold_batch_norms",
     "foldable_pairs",
+    "normalizes_each_map",
     "normalizing_by_batch",
     "subsumes_bias",
 ]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from bn_repro.config import NORMS
+from bn_repro.config import BATCH_STATISTIC_NORMS, NORMS
 from bn_repro.norms.batch_norm import BatchNorm1d, BatchNorm2d
 
 
@@ -46,8 +46,10 @@ class OutsideGradientNorm(nn.Module):
 def build_norm(name: str, num_features: int, num_spatial_dims: int, eps: float, momentum: float) -> nn.Module:
     """Build the norm called `name` for (N, C) inputs (0 spatial dims) or (N, C, H, W) ones (2 spatial dims).
 
+    `layer` is Ba et al. 2016, `group` Wu & He 2018: they normalize each example by itself, at inference as in training.
+
     Args:
-        momentum: torch's: the weight of the newest batch in the moving averages.
+        momentum: torch's: the weight of the newest batch in the moving averages, where there are any.
 
     Raises:
         ValueError: no norm has that name.
@@ -60,9 +62,30 @@ def build_norm(name: str, num_features: int, num_spatial_dims: int, eps: float, 
         return OutsideGradientNorm(num_features, eps, momentum)
     if name == "outside_gradient_center":
         return OutsideGradientNorm(num_features, eps, momentum, has_scale=False)
+    if name == "layer":  # of maps, over C, H and W with a gamma and a beta per map
+        return nn.GroupNorm(1, num_features, eps) if num_spatial_dims else nn.LayerNorm(num_features, eps)
+    if name == "group":
+        return nn.GroupNorm(num_groups(num_features, num_spatial_dims), num_features, eps)
     raise ValueError(f"norm '{name}' does not exist; choices: {', '.join(NORMS)}")
 
 
+def num_groups(num_features: int, num_spatial_dims: int) -> int:
+    """Return the largest divisor of the features up to 32, Wu & He's number, that leaves a group 2 maps, or 4 features of no map.
+
+    Two normalized numbers are only a sign, so that 4 is the least where a feature is a single number.
+    """
+    least = 2 if num_spatial_dims else 4
+    return max((n for n in range(1, 33) if num_features % n == 0 and num_features // n >= least), default=1)
+
+
+def normalizes_each_map(name: str) -> bool:
+    """Say whether each feature or map is normalized by itself, so that layers side by side may share one norm."""
+    return name == "none" or name in BATCH_STATISTIC_NORMS
+
+
 def subsumes_bias(name: str) -> bool:
-    """Say whether the norm's beta makes a bias before it redundant, in the forward and the backward pass (section 3.2)."""
+    """Say whether the norm's beta makes a bias before it redundant, in the forward and the backward pass (section 3.2).
+
+    The mean that `layer` and `group` subtract is over features: a bias of each feature survives it, less what they share.
+    """
     return name == "batch"

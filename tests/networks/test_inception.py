@@ -10,11 +10,11 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from bn_repro.config import NORMS
-from bn_repro.networks.inception import PER_MAP_NORMS, Inception, InceptionModule, PerActivation, build_pool, scale
+from bn_repro.networks.inception import Inception, InceptionModule, PerActivation, build_pool, scale
 from bn_repro.networks.inception_weights import match_reductions
 from bn_repro.networks.initialization import init_he
 from bn_repro.networks.normed_layer import NormedLayer
-from bn_repro.norms import BatchNorm1d, BatchNorm2d, batch_norms, build_norm, fold_batch_norms
+from bn_repro.norms import BatchNorm1d, BatchNorm2d, batch_norms, build_norm, fold_batch_norms, foldable_pairs, normalizes_each_map
 
 PRINTED_OUTPUTS = {
     "stem.conv1": (64, 112, 112),
@@ -184,11 +184,22 @@ def test_merged_reductions_compute_what_the_branches_compute(kwargs):
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_only_norms_of_single_maps_are_merged(norm):
-    assert any(m.is_merged for m in small(norm=norm).modules() if isinstance(m, InceptionModule)) == (norm in PER_MAP_NORMS)
-    if norm in PER_MAP_NORMS:
-        x = torch.randn(4, 8, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-        whole, part = (build_norm(norm, n, 2, 1e-5, 0.1).double() for n in (8, 4))
-        torch.testing.assert_close(whole(x)[:, 4:], part(x[:, 4:]))
+    assert any(m.is_merged for m in small(norm=norm).modules() if isinstance(m, InceptionModule)) == normalizes_each_map(norm)
+    x = torch.randn(4, 12, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    whole, part = (build_norm(norm, n, 2, 1e-5, 0.1).double() for n in (12, 5))
+    assert torch.allclose(whole(x)[:, 7:], part(x[:, 7:])) == normalizes_each_map(norm)
+
+
+@pytest.mark.parametrize("norm", ["layer", "group"])
+@pytest.mark.parametrize("kwargs", [{}, {"per_activation_size": 2}, {"stem": "separable"}])
+def test_norms_of_single_examples_train_and_have_nothing_to_fold(norm, kwargs):
+    network = small(norm=norm, **kwargs)
+    gradients = run(network, images())
+    assert all(g.isfinite().all() for g in gradients.values()) and not foldable_pairs(network)
+    assert all(layer.affine.bias is not None for layer in network.modules() if isinstance(getattr(layer, "affine", None), nn.Conv2d))
+    x = images()
+    network.eval()
+    torch.testing.assert_close(network(x)[:1], network(x[:1]), rtol=1e-4, atol=1e-5)
 
 
 def test_per_activation_norm_takes_each_activation_for_a_feature():

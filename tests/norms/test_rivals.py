@@ -1,12 +1,22 @@
-"""Is the faulty norm of section 2 batch norm forward and a constant scale backward; does every name build its norm?"""
+"""Is section 2's faulty norm batch norm forward and a constant scale backward; are layer and group norm their formulas?"""
 
 import pytest
 import torch
 from batch_norm_reference import as_maps, as_rows, backward, batch_moments, transform
 from torch import nn
 
-from bn_repro.config import NORMS
-from bn_repro.norms import BatchNorm1d, BatchNorm2d, OutsideGradientNorm, build_norm, subsumes_bias
+from bn_repro.config import BATCH_STATISTIC_NORMS, NORMS
+from bn_repro.norms import (
+    BatchNorm1d,
+    BatchNorm2d,
+    OutsideGradientNorm,
+    build_norm,
+    normalizes_each_map,
+    normalizing_by_batch,
+    subsumes_bias,
+)
+from bn_repro.norms.rivals import num_groups
+from bn_repro.probes import undisturbed
 
 SHAPES = [(8, 5), (4, 5, 3, 2)]
 
@@ -116,7 +126,7 @@ def test_every_norm_of_the_config_builds(name, num_spatial_dims):
     assert norm(x).shape == x.shape and norm.eval()(x).shape == x.shape
     if name == "none":
         assert torch.equal(norm(x), x)
-    else:
+    elif name in BATCH_STATISTIC_NORMS:
         assert (norm.eps, norm.momentum) == (0.25, 0.5)
         mu, _ = batch_moments(as_rows(x))
         torch.testing.assert_close(norm.running_mean.double(), mu / 2, rtol=1e-5, atol=1e-6)
@@ -129,6 +139,56 @@ def test_names_mean_what_they_say():
         build_norm("outside_gradient", 5, 0, 1e-5, 0.1).has_scale and not build_norm("outside_gradient_center", 5, 0, 1e-5, 0.1).has_scale
     )
     assert [name for name in NORMS if subsumes_bias(name)] == ["batch"]
+    assert [name for name in NORMS if not normalizes_each_map(name)] == ["layer", "group"]
+
+
+def normalized_by_groups(x, groups, gamma, beta, eps):
+    """Each example's features, in `groups` runs of neighbours, less their mean and over their biased deviation; by loops."""
+    y = torch.empty_like(x)
+    size = x.shape[1] // groups
+    for n in range(len(x)):
+        for first in range(0, x.shape[1], size):
+            values = x[n, first : first + size]
+            mean = values.sum() / values.numel()
+            var = ((values - mean) ** 2).sum() / values.numel()
+            y[n, first : first + size] = (values - mean) / (var + eps) ** 0.5
+    per_feature = (1, -1) + (1,) * (x.dim() - 2)
+    return gamma.view(per_feature) * y + beta.view(per_feature)
+
+
+@pytest.mark.parametrize("shape, groups", [((3, 24), 6), ((3, 24, 2, 3), 12), ((2, 10), 2), ((2, 10, 3, 1), 5)])
+@pytest.mark.parametrize("name", ["layer", "group"])
+def test_layer_and_group_norm_are_their_formulas(name, shape, groups):
+    norm = build_norm(name, shape[1], len(shape) - 2, eps=1e-3, momentum=0.1).double()
+    gamma, beta = norm.weight, norm.bias
+    with torch.no_grad():
+        gamma.copy_(1 + 0.3 * drawn(shape[1], seed=1))
+        beta.copy_(drawn(shape[1], seed=2))
+    x, dy = (2 + 3 * drawn(*shape, seed=3)).requires_grad_(), drawn(*shape, seed=4)
+    expected = normalized_by_groups(x, 1 if name == "layer" else groups, gamma, beta, 1e-3)
+    torch.testing.assert_close(norm(x), expected, rtol=1e-12, atol=1e-12)
+    gradients, expected_gradients = (torch.autograd.grad(y, [x, gamma, beta], dy) for y in (norm(x), expected))
+    torch.testing.assert_close(gradients, expected_gradients, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(norm.eval()(x), expected, rtol=1e-12, atol=1e-12)
+    for context in (normalizing_by_batch, undisturbed):
+        with context(norm):
+            torch.testing.assert_close(norm(x), expected, rtol=1e-12, atol=1e-12)
+        assert not norm.training
+
+
+def test_groups_are_32_where_there_is_room():
+    assert [num_groups(n, 2) for n in (64, 96, 160, 192, 224, 256, 352)] == [32] * 7  # all of Figure 5 but
+    assert num_groups(32, 2) == 16  # the projection of 3a
+    assert [num_groups(n, 2) for n in (8, 16, 24, 40, 56, 88)] == [4, 8, 12, 20, 28, 22]  # at a quarter of the width
+    assert [num_groups(n, 0) for n in (100, 128, 64, 7, 3, 1)] == [25, 32, 16, 1, 1, 1]
+    assert [num_groups(n, 2) for n in (3, 1)] == [1, 1]
+
+
+@pytest.mark.parametrize("name", ["layer", "group"])
+def test_a_bias_of_each_feature_shows_through_norms_over_features(name):
+    norm, u, b = build_norm(name, 8, 0, 1e-5, 0.1).double(), drawn(6, 8, seed=1), drawn(8, seed=2)
+    assert (norm(u + b) - norm(u)).abs().max() > 0.1
+    torch.testing.assert_close(norm(u + 7), norm(u))
 
 
 def test_unknown_norm_lists_the_choices():
