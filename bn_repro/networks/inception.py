@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from bn_repro.networks.local_response_norm import LocalResponseNorm
 from bn_repro.networks.normed_layer import NormedLayer, build_nonlinearity
 from bn_repro.norms import build_norm, normalizes_each_map, subsumes_bias
 
@@ -213,11 +214,11 @@ def build_stem(in_chans: int, stem: Stem, stride: int, width: float, has_lrn: bo
     if stem.num_pools > 0:
         modules["pool1"] = nn.MaxPool2d(3, 2, ceil_mode=True)
     if has_lrn:
-        modules["lrn1"] = nn.LocalResponseNorm(5)  # torch's alpha 1e-4, beta 0.75, k 1 are GoogLeNet's
+        modules["lrn1"] = LocalResponseNorm(5)  # torch's alpha 1e-4, beta 0.75, k 1 are GoogLeNet's
     modules["conv2_reduce"] = layer(first, first, 1)
     modules["conv2"] = layer(first, second, 3)
     if has_lrn:
-        modules["lrn2"] = nn.LocalResponseNorm(5)
+        modules["lrn2"] = LocalResponseNorm(5)
     if stem.num_pools > 1:
         modules["pool2"] = nn.MaxPool2d(3, 2, ceil_mode=True)
     return nn.Sequential(modules)
