@@ -10,7 +10,9 @@ from bn_repro.config import TIERS, differences
 from bn_repro.records import files
 from bn_repro.records.files import PUBLISHED, RUNS
 from bn_repro.records.record import Run, address_of
-from bn_repro.report.page import as_readme_table, build_report, write_report
+from bn_repro.report.claim_table import as_readme_table
+from bn_repro.report.page import write_report
+from bn_repro.report.report import build_report
 
 README, README_TIER = Path("README.md"), "long"
 TABLE_START, TABLE_END = "<!-- claims -->", "<!-- /claims -->"

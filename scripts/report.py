@@ -6,7 +6,9 @@ from rich.console import Console
 
 from bn_repro.config import TIERS
 from bn_repro.records.files import PUBLISHED, REPORTS, RUNS
-from bn_repro.report.page import as_terminal_table, build_report, write_report
+from bn_repro.report.claim_table import as_terminal_table
+from bn_repro.report.page import write_report
+from bn_repro.report.report import build_report
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split(":")[0])

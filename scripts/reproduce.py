@@ -53,7 +53,9 @@ def main() -> int:
         console.print("interrupted; all that was done is kept, and the same command goes on from here")
         return 128 + signal.SIGINT
 
-    from bn_repro.report.page import as_terminal_table, build_report, headline, write_report
+    from bn_repro.report.claim_table import as_terminal_table, headline
+    from bn_repro.report.page import write_report
+    from bn_repro.report.report import build_report
 
     report = build_report(RUNS, arguments.tier, PUBLISHED / arguments.tier)
     page = write_report(report, REPORTS / arguments.tier)
@@ -104,7 +106,8 @@ def chosen_experiments(tier: str, only: str | None) -> tuple[list[str], set[str]
 def answers_of(tier: str, experiment: str, ended: set[str]) -> Text:
     """Return a line for every claim that the experiment was the last to be needed for."""
     from bn_repro.claims.claims import CLAIMS
-    from bn_repro.report.page import as_terminal_lines, build_report
+    from bn_repro.report.claim_table import as_terminal_lines
+    from bn_repro.report.report import build_report
 
     claims = [claim for claim in CLAIMS if experiment in claim.experiments <= ended]
     return as_terminal_lines(build_report(RUNS, tier, PUBLISHED / tier, claims, has_figures=False))

@@ -11,7 +11,9 @@ from bn_repro.command_line import CONFIGS, configs_of, experiments
 from bn_repro.config import differences
 from bn_repro.records import files
 from bn_repro.records.record import Run, address_of, find_runs
-from bn_repro.report.page import as_readme_table, build_report
+from bn_repro.report.claim_table import as_readme_table
+from bn_repro.report.page import report_files
+from bn_repro.report.report import build_report
 
 ROOT = CONFIGS.parent
 PUBLISHED = ROOT / files.PUBLISHED
@@ -24,7 +26,7 @@ def test_quick_and_long_are_published():
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_claims_and_pages_follow_from_the_published_records(tier):
-    content = build_report(PUBLISHED / tier / files.PUBLISHED_RUNS, tier, None).files()
+    content = report_files(build_report(PUBLISHED / tier / files.PUBLISHED_RUNS, tier, None))
     for name in (files.CLAIMS, files.REPORT_TEXT):
         assert (PUBLISHED / tier / name).read_bytes() == content[name], f"publish tier {tier} again"
     assert {name for name in content if name.endswith(".svg")} == {

@@ -8,7 +8,6 @@ from bn_repro.claims.measures import difference, increase, over_subjects, reduct
 from bn_repro.claims.section_4_2 import SECTION_4_2
 from bn_repro.claims.verdicts import Above, Below
 
-
 PLAIN, BN = "mnist_sigmoid/none", "mnist_sigmoid/batch"  # both at the plain network's best point without momentum
 PLAIN_BEST, BN_BEST = "mnist_best/plain_best", "mnist_best/bn_best"  # each at its own best point of the whole grid
 

@@ -11,7 +11,8 @@ from made_up_trainings import write_inception_tier
 
 from bn_repro.claims.claims import CLAIMS
 from bn_repro.records import files
-from bn_repro.report.page import build_report, write_report
+from bn_repro.report.page import report_files, write_report
+from bn_repro.report.report import build_report
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +28,14 @@ def root(tmp_path_factory):
 
 
 def test_same_records_same_bytes(root, tmp_path):
-    first, second = (build_report(root, "quick", None).files() for _ in range(2))
+    first, second = (report_files(build_report(root, "quick", None)) for _ in range(2))
     assert first == second
     page = write_report(build_report(root, "quick", None), tmp_path)
     assert page.read_bytes() == first[files.REPORT_PAGE]
 
 
 def test_claims_json_has_every_claim_with_the_stated_fields(root):
-    rows = json.loads(build_report(root, "quick", None).files()[files.CLAIMS])
+    rows = json.loads(report_files(build_report(root, "quick", None))[files.CLAIMS])
     assert [row["id"] for row in rows] == [claim.id for claim in CLAIMS]
     stated = {"id", "section", "statement", "tier", "paper", "estimate", "low", "high", "unit", "n", "verdict", "control_verdict", "runs"}
     assert all(stated <= set(row) for row in rows)
@@ -42,7 +43,7 @@ def test_claims_json_has_every_claim_with_the_stated_fields(root):
 
 
 def test_page_is_self_contained_and_figures_are_svg(root):
-    content = build_report(root, "quick", None).files()
+    content = report_files(build_report(root, "quick", None))
     page = content[files.REPORT_PAGE].decode()
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
     figures = [name for name in content if name.endswith(".svg")]
@@ -57,14 +58,14 @@ def test_page_is_self_contained_and_figures_are_svg(root):
 
 
 def test_captions_say_n_and_command(root):
-    text = build_report(root, "quick", None).files()[files.REPORT_TEXT].decode()
+    text = report_files(build_report(root, "quick", None))[files.REPORT_TEXT].decode()
     assert "with BN: n = 3" in text
     assert "./scripts/reproduce.sh --tier quick --only faulty_norm" in text
 
 
 def test_published_numbers_stand_beside_ours(root, tmp_path):
     write_report(build_report(root, "quick", None), tmp_path)
-    text = build_report(root, "quick", tmp_path).files()[files.REPORT_TEXT].decode()
+    text = report_files(build_report(root, "quick", tmp_path))[files.REPORT_TEXT].decode()
     row = next(line for line in text.splitlines() if "ends with the higher test accuracy (no momentum" in line)
     cells = [cell.strip() for cell in row.split("|")]
     assert cells[4] == f"{cells[5]}, n=3"
@@ -72,4 +73,4 @@ def test_published_numbers_stand_beside_ours(root, tmp_path):
 
 def test_a_tier_without_records_is_reported_as_not_run(tmp_path):
     report = build_report(tmp_path, "gpu", None)
-    assert f"{len(CLAIMS)} NOT RUN" in report.files()[files.REPORT_TEXT].decode()
+    assert f"{len(CLAIMS)} NOT RUN" in report_files(report)[files.REPORT_TEXT].decode()

@@ -1,0 +1,100 @@
+"""How claims are written as rows: for a terminal, for the README, and cell by cell for the pages."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from bn_repro.claims.judging import Answer
+from bn_repro.claims.verdicts import INCONCLUSIVE, NOT_REPRODUCED, NOT_RUN, PARTLY, REPRODUCED
+from bn_repro.report.report import Report
+
+VERDICT_COLORS = {
+    REPRODUCED: ("green", "#0B6E3B"),
+    PARTLY: ("cyan", "#1F5FA8"),
+    NOT_REPRODUCED: ("red", "#A8261C"),
+    INCONCLUSIVE: ("yellow", "#7A5A00"),
+    NOT_RUN: ("bright_black", "#666666"),
+}
+
+
+def number(value: float | None) -> str:
+    if value is None or not math.isfinite(value):
+        return "-"
+    return f"{value:.1e}" if value and abs(value) < 0.005 else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def with_interval(row: dict) -> str:
+    """Write an estimate as `2.1 [1.9, 2.4] x`; a bound that does not exist as a dash."""
+    if row["verdict"] == NOT_RUN:
+        return "-"
+    return f"{number(row['estimate'])} [{number(row['low'])}, {number(row['high'])}]"
+
+
+def columns(report: Report, answer: Answer) -> tuple[str, ...]:
+    """Return section, claim, the paper's number, the published one, ours, unit, n, verdict, control."""
+    row = answer.as_dict()
+    beside = report.published.get(answer.id)
+    published = f"{with_interval(beside)}, n={beside['n']}" if beside and beside["n"] else "-"
+    return (
+        answer.section, answer.statement, answer.paper, published, with_interval(row), answer.unit,
+        str(answer.n), answer.verdict, answer.control_verdict,
+    )  # fmt: skip
+
+
+HEADERS = ("section", "claim", "paper", "published", "here", "unit", "n", "verdict", "control")
+
+
+def as_terminal_table(report: Report, ids: set[str] | None = None) -> Table:
+    """Return the claim table for a terminal of 80 columns or more; `ids` picks claims."""
+    table = Table(title=f"Claims, tier {report.tier}", title_justify="left", show_lines=True, pad_edge=False, expand=True)
+    table.add_column("claim", ratio=6)
+    table.add_column("numbers", ratio=7)
+    table.add_column("verdict", width=18)
+    for answer in report.answers:
+        if ids is None or answer.id in ids:
+            section, statement, paper, published, here, unit, n, verdict, control = columns(report, answer)
+            numbers = f"paper      {paper}\npublished  {published}\nhere       {here}" + (f" {unit}, n={n}" if answer.n else "")
+            colors = [VERDICT_COLORS[word][0] for word in (verdict, control)]
+            verdicts = f"[bold {colors[0]}]{verdict}[/]\n[dim]control:\n{control}[/]"
+            table.add_row(escape(f"{section}  {statement}"), escape(numbers), verdicts)
+    return table
+
+
+def as_terminal_lines(report: Report) -> Text:
+    """Return a line for each claim: verdict, statement, ours and the paper's."""
+    lines = Text()
+    for answer in report.answers:
+        row = answer.as_dict()
+        lines.append(f"  {answer.verdict:<15}", VERDICT_COLORS[answer.verdict][0])
+        lines.append(f"{answer.statement}: {with_interval(row)} {answer.unit}, n={answer.n}; the paper: {answer.paper}\n")
+    return lines
+
+
+def headline(report: Report, ids: set[str] | None = None) -> str:
+    """Count the verdicts, of all claims or of those picked by `ids`."""
+    counts = Counter(answer.verdict for answer in report.answers if ids is None or answer.id in ids)
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICT_COLORS if counts[verdict])
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table; the first row is its header."""
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return [lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]]
+
+
+def as_readme_table(report: Report) -> str:
+    """Return the short claim table that the README shows."""
+    lines = [
+        f"Tier `{report.tier}`: {headline(report)}.",
+        "",
+        "| claim | the paper | here | n | verdict |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for answer in report.answers:
+        here = f"{with_interval(answer.as_dict())} {answer.unit}"
+        lines.append(f"| {answer.statement} (section {answer.section}) | {answer.paper} | {here} | {answer.n} | {answer.verdict} |")
+    return "\n".join(lines)
