@@ -117,7 +117,7 @@ def build(config: Config) -> tuple[TrainState, Batches, Images]:
     torch.set_num_threads(config.threads)
     torch.set_flush_denormal(True)  # sigmoid networks without BN make denormals, which are slow on a CPU
     torch.manual_seed(config.seed)
-    device = torch.device(config.device)
+    device = available_device(config.device)
     training_images, images = load_images(config.data, device)
     batches = Batches(training_images, config.train.batch_size, config.seed, config.data.crop_padding, config.data.has_flips)
     network = build_network(config.network, training_images.shape, NUM_CLASSES, config.seed).to(device)
@@ -132,6 +132,19 @@ def build(config: Config) -> tuple[TrainState, Batches, Images]:
     if config.train.is_compiled:
         state.forward = torch.compile(network, mode="reduce-overhead" if device.type == "cuda" else "default")
     return state, batches, images
+
+
+def available_device(name: str) -> torch.device:
+    """Return the device of that name.
+
+    Raises:
+        ValueError: this machine has none.
+    """
+    device = torch.device(name)
+    is_there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}.get(device.type, lambda: True)
+    if not is_there():
+        raise ValueError(f"device={name}: this machine has no such device; cpu is always there")
+    return device
 
 
 def resume_or_begin(state: TrainState, config: Config, writer: RunWriter) -> None:

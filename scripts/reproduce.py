@@ -32,9 +32,13 @@ def main() -> int:
         return dry_run(configs, arguments.jobs)
     console = Console()
     try:
+        check_devices(configs)
         for name, folder in sorted({(config.data.name, config.data.folder) for config in configs}):
             if not name.startswith("synthetic"):
                 fetch(name, Path(folder))
+    except ValueError as error:
+        print(f"error: tier {arguments.tier} cannot run here: {error}", file=sys.stderr)
+        return 2
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -101,6 +105,14 @@ def chosen_experiments(tier: str, only: str | None) -> tuple[list[str], set[str]
         raise ValueError(f"--only {only}: no such experiment or claim{nearest(only, choices)}; choices: {', '.join(choices)}")
     shown = {only} if only in by_claim else {id for id, needed in by_claim.items() if needed & wanted}
     return chosen, shown
+
+
+def check_devices(configs: list[Config]) -> None:
+    """Raise ValueError unless this machine has every device that is asked for."""
+    for name in {config.device for config in configs} - {"cpu"}:
+        from bn_repro.experiment import available_device  # loads torch, which a CPU's tier does not need in this process
+
+        available_device(name)
 
 
 def answers_of(tier: str, experiment: str, ended: set[str]) -> Text:

@@ -68,7 +68,8 @@ def train(
     Raises:
         Interrupted: `poll` or `measure` raised it; the state was saved.
     """
-    forward, optimizer = state.forward or state.network, state.optimizer
+    forward = state.network if state.forward is None else state.forward
+    optimizer = state.optimizer
     start = state.step
     try:
         while True:
