@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from bn_repro.config import NORMS
 from bn_repro.norms.batch_norm import BatchNorm1d, BatchNorm2d
+from bn_repro.norms.noise import ActivationNoise
 
 
 class OutsideGradientNorm(nn.Module):
@@ -60,9 +61,13 @@ def build_norm(name: str, num_features: int, num_spatial_dims: int, eps: float, 
         return OutsideGradientNorm(num_features, eps, momentum)
     if name == "outside_gradient_center":
         return OutsideGradientNorm(num_features, eps, momentum, has_scale=False)
+    if name == "noisy_batch":
+        return nn.Sequential(build_norm("batch", num_features, num_spatial_dims, eps, momentum), ActivationNoise())
+    if name == "noisy_none":
+        return ActivationNoise()
     raise ValueError(f"norm '{name}' does not exist; choices: {', '.join(NORMS)}")
 
 
 def subsumes_bias(name: str) -> bool:
     """Say whether the norm's beta makes a bias before it redundant, in the forward and the backward pass (section 3.2)."""
-    return name == "batch"
+    return name in ("batch", "noisy_batch")

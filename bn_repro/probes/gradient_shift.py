@@ -98,13 +98,12 @@ def weights_of(layer: str, order: Mapping[str, int], gradients: Mapping[str, Ten
     """
     weights = [name for name, g in gradients.items() if name.startswith(f"{layer}.") and g.dim() > 1]
     if layer not in order or not weights:
-        raise ValueError(f"layer '{layer}' is not called or has no weight with a gradient; choices: {', '.join(layers_in(order, gradients))}")
+        choices = ", ".join(layers_in(order, gradients))
+        raise ValueError(f"layer '{layer}' is not called or has no weight with a gradient; choices: {choices}")
     return weights
 
 
-def parameters_after_step(
-    network: nn.Module, optimizer: torch.optim.Optimizer, gradients: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
+def parameters_after_step(network: nn.Module, optimizer: torch.optim.Optimizer, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return what one step of the optimizer makes of those of the network's parameters that it holds."""
     names = {p: name for name, p in network.named_parameters()}
     twin = copy.deepcopy(optimizer)

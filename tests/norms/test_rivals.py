@@ -114,9 +114,10 @@ def test_every_norm_of_the_config_builds(name, num_spatial_dims):
     norm = build_norm(name, 5, num_spatial_dims, eps=0.25, momentum=0.5)
     x = 1 + drawn(*SHAPES[num_spatial_dims // 2]).float()
     assert norm(x).shape == x.shape and norm.eval()(x).shape == x.shape
-    if name == "none":
+    if name in ("none", "noisy_none"):
         assert torch.equal(norm(x), x)
     else:
+        norm = norm[0] if name == "noisy_batch" else norm
         assert (norm.eps, norm.momentum) == (0.25, 0.5)
         mu, _ = batch_moments(as_rows(x))
         torch.testing.assert_close(norm.running_mean.double(), mu / 2, rtol=1e-5, atol=1e-6)
@@ -128,7 +129,7 @@ def test_names_mean_what_they_say():
     assert (
         build_norm("outside_gradient", 5, 0, 1e-5, 0.1).has_scale and not build_norm("outside_gradient_center", 5, 0, 1e-5, 0.1).has_scale
     )
-    assert [name for name in NORMS if subsumes_bias(name)] == ["batch"]
+    assert [name for name in NORMS if subsumes_bias(name)] == ["batch", "noisy_batch"]
 
 
 def test_unknown_norm_lists_the_choices():

@@ -4,9 +4,9 @@ import copy
 
 import pytest
 import torch
-from unchanged_training import Convolutional, assert_training_is_unchanged_by
 from torch import nn
 from torch.nn import functional as F
+from unchanged_training import Convolutional, assert_training_is_unchanged_by
 
 from bn_repro.networks import SigmoidMLP
 from bn_repro.probes import gradient_shift

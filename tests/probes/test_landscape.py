@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from unchanged_training import assert_training_is_unchanged_by
 from torch import nn
 from torch.nn import functional as F
+from unchanged_training import assert_training_is_unchanged_by
 
 from bn_repro.probes import landscape_along_gradient
 
