@@ -6,10 +6,12 @@ from bn_repro.probes.identities import folding_error, scale_invariance_errors
 from bn_repro.probes.jacobian import layer_jacobians
 from bn_repro.probes.landscape import landscape_along_gradient
 from bn_repro.probes.magnitudes import magnitudes
+from bn_repro.probes.recorder import ActivationRecorder
 from bn_repro.probes.undisturbed import undisturbed
 
 __all__ = [
     "ActivationProbe",
+    "ActivationRecorder",
     "Site",
     "folding_error",
     "gradient_shift",

@@ -137,8 +137,8 @@ class ActivationProbe:
 
 
 @cache
-def spread_out(num_values: int, device: torch.device) -> Tensor:
-    """Return `MAX_SORTED` different indices below `num_values`, evenly spread, and so over every row and column.
+def spread_out(num_values: int, device: torch.device, num: int = MAX_SORTED) -> Tensor:
+    """Return `num` different indices below `num_values`, evenly spread, and so over every row and column.
 
     They are multiples of a number near the golden section that shares no factor with `num_values`; an even stride
     would share one with the number of units, and meet some units only.
@@ -146,7 +146,7 @@ def spread_out(num_values: int, device: torch.device) -> Tensor:
     step = int(num_values * 0.6180339887)
     while math.gcd(step, num_values) > 1:
         step += 1
-    return torch.arange(MAX_SORTED, device=device) * step % num_values
+    return torch.arange(num, device=device) * step % num_values
 
 
 def percentiles_of(values: Tensor, percentiles: Sequence[float]) -> Tensor:

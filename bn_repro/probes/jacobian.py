@@ -41,8 +41,8 @@ def layer_jacobians(
     Args:
         generator: of the random vectors; training draws nothing.
         num_examples: the first so many examples of the batch.
-        layers: the names of some; by default all that have children `affine` and `norm`.
         has_nonlinearity: include g; otherwise the map ends with the norm, and under BN is the same for all examples.
+        layers: the names of some; by default all that have children `affine` and `norm`.
     """
     chosen = normed_layers(network)
     chosen = chosen if layers is None else {name: chosen[name] for name in layers}

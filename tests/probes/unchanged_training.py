@@ -1,6 +1,7 @@
 """Is training the same, bit for bit, with and without a measurement before each of its steps?"""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +29,7 @@ class Convolutional(nn.Module):
         return self.fc2(self.relu(self.bn3(self.fc1(self.drop(x.mean((2, 3)))))))
 
 
-def trained(measure: Measurement | None, steps: int = 4) -> dict[str, Tensor]:
+def trained(measure: Measurement | None, around: Callable[[nn.Module], AbstractContextManager] = nullcontext) -> dict[str, Tensor]:
     """Return all that a few steps of SGD leave behind: parameters, gradients, buffers, momenta, modes, random state."""
     torch.manual_seed(0)
     network = Convolutional().train()
@@ -36,15 +37,16 @@ def trained(measure: Measurement | None, steps: int = 4) -> dict[str, Tensor]:
     optimizer = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], lr=0.1, momentum=0.9, weight_decay=1e-3)
     drawn = torch.Generator().manual_seed(1)
     x, y = torch.randn(12, 3, 6, 6, generator=drawn), torch.arange(12) % 4
-    for _ in range(steps):
-        if measure:
-            measure(network, optimizer, x, y)
-        loss = F.cross_entropy(network(x), y)
-        optimizer.zero_grad()
-        loss.backward()
-        if measure:
-            measure(network, optimizer, x, y)
-        optimizer.step()
+    with around(network):
+        for _ in range(4):
+            if measure:
+                measure(network, optimizer, x, y)
+            loss = F.cross_entropy(network(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            if measure:
+                measure(network, optimizer, x, y)
+            optimizer.step()
     left = dict(network.state_dict())
     left |= {f"gradient of {name}": p.grad for name, p in network.named_parameters() if p.grad is not None}
     left |= {f"momentum {n}": optimizer.state[p]["momentum_buffer"] for n, p in enumerate(optimizer.param_groups[0]["params"])}
@@ -53,8 +55,11 @@ def trained(measure: Measurement | None, steps: int = 4) -> dict[str, Tensor]:
     return left | {"random state": torch.get_rng_state(), "draw": torch.rand(1)}
 
 
-def assert_training_is_unchanged_by(measure: Measurement) -> None:
-    plain, measured = trained(None), trained(measure)
+def assert_training_is_unchanged_by(
+    measure: Measurement | None = None, around: Callable[[nn.Module], AbstractContextManager] = nullcontext
+) -> None:
+    """Compare training as it is with one measured before and after each gradient, or inside of a with-block."""
+    plain, measured = trained(None), trained(measure, around)
     assert plain.keys() == measured.keys()
     for name, tensor in plain.items():
         assert torch.equal(tensor, measured[name]), name
