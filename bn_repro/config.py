@@ -14,13 +14,13 @@ from typing import Any
 TIERS = ("smoke", "quick", "long", "gpu", "imagenet")
 DATASETS = ("mnist", "fashion_mnist", "cifar10", "synthetic", "synthetic_colour")
 NETWORKS = ("sigmoid_mlp", "inception")
-NORMS = ("none", "batch", "outside_gradient", "outside_gradient_center", "layer", "group")
+NORMS = ("none", "batch", "outside_gradient", "outside_gradient_center", "layer", "group", "noisy_batch", "noisy_none")
 NONLINEARITIES = ("sigmoid", "tanh", "relu", "identity")
 INITS = ("gaussian", "he", "xavier")
 STEMS = ("separable", "dense", "pooled", "small")
 SCHEDULES = ("constant", "exponential", "cosine")
 PRECISIONS = ("float32", "bfloat16")
-BATCH_STATISTIC_NORMS = ("batch", "outside_gradient", "outside_gradient_center")
+BATCH_STATISTIC_NORMS = ("batch", "outside_gradient", "outside_gradient_center", "noisy_batch")
 
 
 def knob(

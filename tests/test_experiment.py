@@ -136,8 +136,9 @@ def test_a_run_under_way_elsewhere_is_refused(configured):
     writer.close()
 
 
-def test_probes_change_nothing(configured):
-    watched, alone = configured(), configured(results="alone")
+@pytest.mark.parametrize("norm", ["batch", "noisy_batch"])
+def test_probes_change_nothing(configured, norm):
+    watched, alone = configured(f"norm={norm}"), configured(f"norm={norm}", results="alone")
     alone = dataclasses.replace(alone, probe=dataclasses.replace(alone.probe, every=0))
     experiment.run(watched)
     experiment.run(alone)

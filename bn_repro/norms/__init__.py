@@ -9,9 +9,11 @@ from bn_repro.norms.batch_norm import (
     normalizing_by_batch,
 )
 from bn_repro.norms.folding import fold_batch_norms, foldable_pairs
+from bn_repro.norms.noise import ActivationNoise, noise_from
 from bn_repro.norms.rivals import OutsideGradientNorm, build_norm, normalizes_each_map, subsumes_bias
 
 __all__ = [
+    "ActivationNoise",
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
@@ -21,6 +23,7 @@ __all__ = [
     "estimate_population_statistics",
     "fold_batch_norms",
     "foldable_pairs",
+    "noise_from",
     "normalizes_each_map",
     "normalizing_by_batch",
     "subsumes_bias",

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from bn_repro.config import BATCH_STATISTIC_NORMS, NORMS
+from bn_repro.config import NORMS
 from bn_repro.norms.batch_norm import BatchNorm1d, BatchNorm2d
+from bn_repro.norms.noise import ActivationNoise
 
 
 class OutsideGradientNorm(nn.Module):
@@ -66,6 +67,10 @@ def build_norm(name: str, num_features: int, num_spatial_dims: int, eps: float, 
         return nn.GroupNorm(1, num_features, eps) if num_spatial_dims else nn.LayerNorm(num_features, eps)
     if name == "group":
         return nn.GroupNorm(num_groups(num_features, num_spatial_dims), num_features, eps)
+    if name == "noisy_batch":
+        return nn.Sequential(build_norm("batch", num_features, num_spatial_dims, eps, momentum), ActivationNoise())
+    if name == "noisy_none":
+        return ActivationNoise()
     raise ValueError(f"norm '{name}' does not exist; choices: {', '.join(NORMS)}")
 
 
@@ -79,8 +84,11 @@ def num_groups(num_features: int, num_spatial_dims: int) -> int:
 
 
 def normalizes_each_map(name: str) -> bool:
-    """Say whether each feature or map is normalized by itself, so that layers side by side may share one norm."""
-    return name == "none" or name in BATCH_STATISTIC_NORMS
+    """Say whether each feature or map is normalized by itself, so that layers side by side may share one norm.
+
+    Noisy norms draw once a layer, so that layers may not.
+    """
+    return name in ("none", "batch", "outside_gradient", "outside_gradient_center")
 
 
 def subsumes_bias(name: str) -> bool:
@@ -88,4 +96,4 @@ def subsumes_bias(name: str) -> bool:
 
     The mean that `layer` and `group` subtract is over features: a bias of each feature survives it, less what they share.
     """
-    return name == "batch"
+    return name in ("batch", "noisy_batch")

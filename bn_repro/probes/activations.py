@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bn_repro.norms import noise_from
 from bn_repro.probes.undisturbed import undisturbed
 
 MAX_SORTED = 16_384  # values; the rank of a percentile of this many is off by less than 0.011 at 95 % confidence
@@ -85,14 +86,17 @@ class ActivationProbe:
         self.network, self.sites, self.percentiles = network, list(sites), list(percentiles)
         self.num_units, self.num_bins = num_units, num_bins
 
-    def __call__(self, x: Tensor) -> tuple[Tensor, dict[str, np.ndarray]]:
+    def __call__(self, x: Tensor, noise: torch.Generator | None = None) -> tuple[Tensor, dict[str, np.ndarray]]:
         """Return the logits by batch statistics, and `{"<site>/<measure>": array}`.
 
         The measures: `percentiles` (P,), `unit_percentiles` (U, P), `mean`, `std`, `saturated` (a fraction),
         `histogram` (bins,) of counts and `range` (2,). Training is the same, bit for bit, with and without it.
+
+        Args:
+            noise: of a norm that adds noise, measure the outputs with noise drawn from this generator; None: without.
         """
         arrays: dict[str, np.ndarray] = {}
-        with undisturbed(self.network), self._listening(arrays):
+        with undisturbed(self.network), noise_from(self.network, noise), self._listening(arrays):
             logits = self.network(x)
         return logits, arrays
 
@@ -133,8 +137,8 @@ class ActivationProbe:
 
 
 @cache
-def spread_out(num_values: int, device: torch.device) -> Tensor:
-    """Return `MAX_SORTED` different indices below `num_values`, evenly spread, and so over every row and column.
+def spread_out(num_values: int, device: torch.device, num: int = MAX_SORTED) -> Tensor:
+    """Return `num` different indices below `num_values`, evenly spread, and so over every row and column.
 
     They are multiples of a number near the golden section that shares no factor with `num_values`; an even stride
     would share one with the number of units, and meet some units only.
@@ -142,7 +146,7 @@ def spread_out(num_values: int, device: torch.device) -> Tensor:
     step = int(num_values * 0.6180339887)
     while math.gcd(step, num_values) > 1:
         step += 1
-    return torch.arange(MAX_SORTED, device=device) * step % num_values
+    return torch.arange(num, device=device) * step % num_values
 
 
 def percentiles_of(values: Tensor, percentiles: Sequence[float]) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bn_repro.modes import evaluating
-from bn_repro.norms import fold_batch_norms, foldable_pairs
+from bn_repro.norms import fold_batch_norms, foldable_pairs, normalizing_by_batch
 from bn_repro.probes.undisturbed import undisturbed
 
 
@@ -53,12 +53,13 @@ def keep_input(inputs: dict[str, Tensor], name: str):
 
 
 def output_and_gradients(layer: nn.Module, u: Tensor, scale: float, generator: torch.Generator) -> tuple[Tensor, ...]:
-    """Return norm((aW) u) and the gradients in u and in aW of its product with a random tensor, in training mode."""
-    affine, norm = copy.deepcopy(layer.affine).requires_grad_(), copy.deepcopy(layer.norm).train()
+    """Return norm((aW) u) and the gradients in u and in aW of its product with a random tensor, by the batch's statistics."""
+    affine, norm = copy.deepcopy(layer.affine).requires_grad_(), copy.deepcopy(layer.norm)
     with torch.no_grad():
         affine.weight.mul_(scale)
     u = u.clone().requires_grad_()
-    output = norm(affine(u))
+    with normalizing_by_batch(norm):
+        output = norm(affine(u))
     direction = torch.randn(output.shape, generator=generator).to(output)
     return output.detach(), *torch.autograd.grad(output, [u, affine.weight], direction)
 

@@ -124,9 +124,10 @@ def test_every_norm_of_the_config_builds(name, num_spatial_dims):
     norm = build_norm(name, 5, num_spatial_dims, eps=0.25, momentum=0.5)
     x = 1 + drawn(*SHAPES[num_spatial_dims // 2]).float()
     assert norm(x).shape == x.shape and norm.eval()(x).shape == x.shape
-    if name == "none":
+    if name in ("none", "noisy_none"):
         assert torch.equal(norm(x), x)
     elif name in BATCH_STATISTIC_NORMS:
+        norm = norm[0] if name == "noisy_batch" else norm
         assert (norm.eps, norm.momentum) == (0.25, 0.5)
         mu, _ = batch_moments(as_rows(x))
         torch.testing.assert_close(norm.running_mean.double(), mu / 2, rtol=1e-5, atol=1e-6)
@@ -138,8 +139,8 @@ def test_names_mean_what_they_say():
     assert (
         build_norm("outside_gradient", 5, 0, 1e-5, 0.1).has_scale and not build_norm("outside_gradient_center", 5, 0, 1e-5, 0.1).has_scale
     )
-    assert [name for name in NORMS if subsumes_bias(name)] == ["batch"]
-    assert [name for name in NORMS if not normalizes_each_map(name)] == ["layer", "group"]
+    assert [name for name in NORMS if subsumes_bias(name)] == ["batch", "noisy_batch"]
+    assert [name for name in NORMS if not normalizes_each_map(name)] == ["layer", "group", "noisy_batch", "noisy_none"]
 
 
 def normalized_by_groups(x, groups, gamma, beta, eps):

@@ -125,7 +125,7 @@ def test_a_bare_loop_agrees(norm, momentum, schedule):
     assert watched.rows[-1][3] == pytest.approx(F.cross_entropy(logits, data.labels).item(), rel=1e-5)
 
 
-@pytest.mark.parametrize("norm, momentum", [("none", 0.0), ("batch", 0.9)])
+@pytest.mark.parametrize("norm, momentum", [("none", 0.0), ("batch", 0.9), ("noisy_batch", 0.9), ("noisy_none", 0.0)])
 def test_resumed_from_every_checkpoint_it_ends_the_same(norm, momentum):
     whole = Watched(fresh(norm, momentum)).train(config())
     assert [step for step, _ in whole.saved] == [3, 6, 9, 12]

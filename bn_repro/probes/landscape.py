@@ -1,0 +1,63 @@
+"""How smooth the loss is along the gradient: its range, the gradient's change, effective beta-smoothness (Santurkar et al. 2018)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from bn_repro.probes.undisturbed import LossFunction, loss_at, trainable_parameters
+
+MULTIPLES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)  # of the learning rate; the published range is [1/2, 4]
+
+
+def landscape_along_gradient(
+    network: nn.Module, loss_fn: LossFunction, x: Tensor, y: Tensor, lr: float, multiples: Sequence[float] = MULTIPLES
+) -> dict[str, float]:
+    """Return named numbers of the loss on the batch (x, y) at theta - step * g, g its gradient at theta in all that trains.
+
+    `loss` and `gradient_norm` are at theta. Over the steps: `loss_min`, `loss_max`; `gradient_change_min` and
+    `gradient_change_max` of ||g(theta) - g(theta - step * g)||_2, the gradient predictiveness; `beta_smoothness`, the
+    largest ratio of that change to the distance step * ||g||.
+
+    It costs a forward and a backward pass, and another of each for every step. Training is the same, bit for bit, with
+    and without it.
+
+    Args:
+        network: the bare module, not a wrapper that compiles or distributes it, in the mode it trains in.
+        lr: the learning rate of this step of training.
+        multiples: the steps, in units of `lr`.
+    """
+    theta = trainable_parameters(network)
+    loss, gradients = loss_and_gradients(network, theta, loss_fn, x, y)
+    norm = l2_norm(gradients)
+    losses, changes, ratios = [], [], []
+    for multiple in multiples:
+        step = multiple * lr
+        moved = {name: (p.detach() - step * g).requires_grad_() for (name, p), g in zip(theta.items(), gradients)}
+        loss_there, gradients_there = loss_and_gradients(network, moved, loss_fn, x, y)
+        change = l2_norm([there - here for there, here in zip(gradients_there, gradients)])
+        losses.append(loss_there)
+        changes.append(change)
+        ratios.append(change / (step * norm))
+    values = {
+        "loss": loss,
+        "gradient_norm": norm,
+        "loss_min": torch.stack(losses).min(),
+        "loss_max": torch.stack(losses).max(),
+        "gradient_change_min": torch.stack(changes).min(),
+        "gradient_change_max": torch.stack(changes).max(),
+        "beta_smoothness": torch.stack(ratios).max(),
+    }
+    return {name: value.item() for name, value in values.items()}
+
+
+def loss_and_gradients(
+    network: nn.Module, parameters: dict[str, Tensor], loss_fn: LossFunction, x: Tensor, y: Tensor
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    loss = loss_at(network, parameters, loss_fn, x, y)
+    return loss.detach(), torch.autograd.grad(loss, list(parameters.values()), allow_unused=True, materialize_grads=True)
+
+
+def l2_norm(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the norm of all tensors as one vector."""
+    return torch.stack([torch.linalg.vector_norm(tensor, dtype=torch.float64) for tensor in tensors]).norm()

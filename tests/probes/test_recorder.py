@@ -1,0 +1,190 @@
+"""Does the recorder say of training's own passes what numpy says of their activations, on any network, and change nothing?"""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+from unchanged_training import Convolutional, assert_training_is_unchanged_by
+
+from bn_repro.claims.drift import drift
+from bn_repro.networks import SigmoidMLP
+from bn_repro.probes import ActivationRecorder
+from bn_repro.probes.recorder import NUM_SAMPLED, sample
+
+MEASURES = ("percentiles", "mean", "std", "histogram", "range")
+
+
+def drawn(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def assert_describes(arrays, site, values, row=0):
+    values = values.detach().double().numpy()
+    np.testing.assert_allclose(arrays[f"{site}/percentiles"][row], np.percentile(values, [15, 50, 85]), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(arrays[f"{site}/mean"][row], values.mean(), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(arrays[f"{site}/std"][row], values.std(), rtol=1e-4)
+    np.testing.assert_array_equal(arrays[f"{site}/histogram"][row], np.histogram(values.clip(-10, 10), 100, (-10, 10))[0])
+
+
+def test_training_passes_at_the_cadence_and_no_other():
+    network, batches = SigmoidMLP(6, 3, depth=2, width=5), [drawn(30, 6, seed=seed) for seed in range(7)]
+    with ActivationRecorder(network, every=3) as recorder:
+        for x in batches:
+            network(x)
+            with torch.no_grad():
+                network(x + 1)
+            network.eval()(x + 2)
+            network.train()
+    arrays = recorder.arrays()
+    sites = ["hidden.0.affine/out", "hidden.0.norm/in", "hidden.0.norm/out", "hidden.1.affine/out", "hidden.1.norm/in"]
+    assert {name.rsplit("/", 1)[0] for name in arrays if name != "step"} == {*sites, "hidden.1.norm/out", "output/out"}
+    assert {name.rsplit("/", 1)[1] for name in arrays if name != "step"} == set(MEASURES)
+    assert arrays["step"].tolist() == [0, 3, 6]
+    for row, x in enumerate(batches[::3]):
+        a = x @ network.hidden[0].affine.weight.T
+        assert_describes(arrays, "hidden.0.affine/out", a, row)
+        assert_describes(arrays, "hidden.0.norm/in", a, row)
+        assert_describes(arrays, "hidden.0.norm/out", (a - a.mean(0)) / (a.var(0, correction=0) + 1e-5).sqrt(), row)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
+    assert drift(arrays, "out")["wasserstein_path"].shape == (5,)
+
+
+@pytest.mark.parametrize("shape", [(500, 100), (64, 32, 28, 28), (32, 64, 32, 32)], ids=str)
+@pytest.mark.parametrize("unlike", [(0, 0, 0), (0, 2, 0), (2, 0, 0), (0, 0, 2)], ids=["gaussian", "units", "examples", "columns"])
+@pytest.mark.parametrize("is_last", [False, True], ids=["", "channels_last"])
+def test_sampled_ranks_are_off_by_less_than_a_hundredth(shape, unlike, is_last):
+    """Also where every unit, example or column has a level of its own."""
+    values = drawn(*shape)
+    for axis, size in zip((0, 1, len(shape) - 1), unlike):
+        along_axis = [-1 if position == axis else 1 for position in range(len(shape))]
+        values = (0.1 if size else 1) * values + size * drawn(shape[axis], seed=1).view(along_axis)
+    if is_last and len(shape) == 4:
+        values = values.contiguous(memory_format=torch.channels_last)
+    sampled = sample(values, NUM_SAMPLED)
+    assert len(sampled) == NUM_SAMPLED
+    for rank in (1, 15, 50, 85, 99):
+        value = np.percentile(sampled.numpy(), rank)
+        assert (values.numpy() <= value).mean() == pytest.approx(rank / 100, abs=0.01)
+
+
+def test_the_size_of_the_sample_is_an_argument():
+    network = nn.Sequential(nn.BatchNorm1d(10))
+    x = drawn(1000, 10)
+    with ActivationRecorder(network, num_sampled=500) as few, ActivationRecorder(network, num_sampled=10_000) as all_of_them:
+        network(x)
+    assert few.arrays()["0/in/histogram"].sum() == 500
+    assert_describes(all_of_them.arrays(), "0/in", x)
+
+
+def test_training_is_the_same_with_and_without():
+    assert_training_is_unchanged_by(around=lambda network: ActivationRecorder(network, every=2, num_sampled=100))
+
+
+def test_chosen_layers_and_what_changes_them_in_place():
+    network, x = Convolutional(), drawn(12, 3, 6, 6)
+    with ActivationRecorder(network, layers=["bn1", "relu"]) as recorder:
+        network(x)
+    arrays = recorder.arrays()
+    assert [name for name in arrays if name.endswith("mean")] == ["bn1/in/mean", "bn1/out/mean", "relu/out/mean"]
+    a = network.conv1(x)
+    normalized = (a - a.mean((0, 2, 3), keepdim=True)) / (a.var((0, 2, 3), correction=0, keepdim=True) + 1e-5).sqrt()
+    assert_describes(arrays, "bn1/out", normalized)  # not what ReLU makes of it in the same memory
+    assert_describes(arrays, "relu/out", normalized.relu())  # the first of three calls
+    with pytest.raises(ValueError, match="Convolutional has no layer 'bn9'"):
+        ActivationRecorder(network, layers=["bn9"])
+
+
+def test_checkpointing_counts_once_and_a_failed_or_partial_pass_does_no_harm():
+    class Partial(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.has_second = nn.Linear(4, 4), nn.Linear(4, 4), True
+
+        def forward(self, x):
+            x = checkpoint(self.first, x, use_reentrant=False)
+            return self.second(x) if self.has_second else x
+
+    network, x = Partial(), drawn(8, 4)
+    with ActivationRecorder(network, every=1) as recorder:
+        with pytest.raises(RuntimeError):
+            network(drawn(8, 5))
+        network(x).sum().backward()
+        network.has_second = False
+        network(x).sum().backward()
+    arrays = recorder.arrays()
+    assert arrays["step"].tolist() == [1, 2]
+    assert arrays["first/out/histogram"].sum(1).tolist() == [32, 32] and arrays["second/out/histogram"].sum(1).tolist() == [32, 0]
+    assert np.isfinite(arrays["second/out/mean"][0]) and np.isnan(arrays["second/out/mean"][1])
+
+
+def resnet18():
+    from torchvision.models import resnet18
+
+    return resnet18(num_classes=4), drawn(4, 3, 40, 40)
+
+
+def vision_transformer():
+    import timm
+
+    return timm.create_model("test_vit", img_size=32, num_classes=4), drawn(4, 3, 32, 32)
+
+
+SITES = {resnet18: ("bn1/in", "layer3.1.conv2/out"), vision_transformer: ("norm/in", "blocks.0.mlp.fc1/out")}
+
+
+@pytest.mark.parametrize("make, sites", SITES.items())
+def test_foreign_networks_under_autocast_in_channels_last(make, sites):
+    torch.manual_seed(0)
+    network, x = make()
+    network.to(memory_format=torch.channels_last)
+    with ActivationRecorder(network, every=2) as recorder:
+        for _ in range(3):
+            with torch.autocast("cpu", torch.bfloat16):
+                loss = F.cross_entropy(network(x.to(memory_format=torch.channels_last)).float(), torch.arange(4))
+            loss.backward()
+    arrays = recorder.arrays()
+    assert arrays["step"].tolist() == [0, 2] and all(np.isfinite(array).all() for array in arrays.values())
+    assert all(f"{site}/percentiles" in arrays for site in sites)
+    num_norms = sum(isinstance(module, (nn.BatchNorm2d, nn.LayerNorm)) for module in network.modules())
+    assert len([name for name in arrays if name.endswith("/in/mean")]) == num_norms > 5
+
+
+def test_a_compiled_network_is_recorded_between_its_graphs():
+    torch.manual_seed(0)
+    network, x, graphs = Convolutional(), drawn(12, 3, 6, 6), []
+    network.drop = nn.Identity()
+
+    def backend(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    torch.compiler.reset()
+    with ActivationRecorder(network, every=1, layers=["bn1", "fc1"]) as recorder:
+        compiled = torch.compile(network, backend=backend)
+        compiled(x)
+        compiled(x)
+        num_graphs = len(graphs)
+        compiled(x)
+        network(x)
+    torch.compiler.reset()
+    arrays = recorder.arrays()
+    assert arrays["step"].tolist() == [0, 1, 2, 3]
+    assert 3 <= num_graphs == len(graphs)  # before, between and after the two layers; none anew at every step
+    for site in ("bn1/in", "bn1/out", "fc1/out"):
+        np.testing.assert_allclose(arrays[f"{site}/percentiles"][0], arrays[f"{site}/percentiles"][3], rtol=1e-4, atol=1e-6)
+
+
+def test_each_process_of_a_distributed_network_records_its_share(tmp_path):
+    from torch import distributed
+
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        network, x = SigmoidMLP(6, 3, depth=1, width=5), drawn(30, 6)
+        parallel = nn.parallel.DistributedDataParallel(network)
+        with ActivationRecorder(network) as recorder:
+            parallel(x).sum().backward()
+    finally:
+        distributed.destroy_process_group()
+    assert_describes(recorder.arrays(), "hidden.0.norm/in", network.hidden[0].affine(x))
