@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from bn_repro.claims.protocol import best_point, read_grid, without_momentum
+from bn_repro.claims.protocol import INCEPTION, best_point, read_grid, without_momentum
 from bn_repro.claims.verdicts import REPRODUCED
 from bn_repro.command_line import CONFIGS, configs_of, experiments
 from bn_repro.config import differences
@@ -61,6 +61,31 @@ def test_the_arms_are_the_grids_best_points():
             assert (config.train.lr, config.train.momentum, config.network.init_std) == common.values
         for config in configs_of(f"mnist_best/{tier}"):
             assert (config.train.lr, config.train.momentum, config.network.init_std) == best_point(points, config.norm).values
+
+
+@pytest.mark.parametrize("tier", ["quick", "long"])
+def test_the_base_of_inception_is_its_grids_best_point_and_not_at_an_edge(tier):
+    points = read_grid(PUBLISHED / "long" / files.PUBLISHED_RUNS, "long", INCEPTION[tier])
+    best = best_point(points, "none").values
+    for config in configs_of(f"inception/{tier}"):
+        assert (config.base.lr, config.base.final_lr_ratio, config.base.drop_rate) == best
+    rates = {point.values[0] for point in points}
+    assert min(rates) < best[0] < max(rates)
+
+
+def test_the_hand_written_inceptions_accuracies():
+    """A plain loop at width 0.25, 16x16 maps, 2,500 steps: 45, 50, 60, 66, 55 and 10 %."""
+    root = PUBLISHED / "long" / files.PUBLISHED_RUNS
+    accuracies = {run.config["arm"]: run.summary["accuracy"] for run in find_runs(root, "inception_agreement", "long")}
+    assert sorted(accuracies, key=accuracies.get) == [
+        *("inception_sigmoid", "inception", "bn_baseline", "bn_x5_sigmoid", "bn_x5", "bn_x30")
+    ]
+    assert accuracies["inception_sigmoid"] == pytest.approx(0.1, abs=0.005)
+
+
+def test_a_quick_run_needs_little_memory():
+    for path in (PUBLISHED / "quick").rglob(files.SUMMARY):
+        assert json.loads(path.read_text())["peak_memory_mb"] < 1500, path
 
 
 def test_the_hand_written_loops_accuracies():

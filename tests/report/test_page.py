@@ -57,6 +57,15 @@ def test_page_is_self_contained_and_figures_are_svg(root):
         assert f'id="{claim.id}"' in page
 
 
+def test_figure_3_is_a_table_with_the_papers_numbers(root):
+    content = report_files(build_report(root, "quick", None))
+    rows = [line for line in content[files.REPORT_TEXT].decode().splitlines() if line.startswith("| BN-x30 | ")]
+    assert len(rows) == 2 and all("| 2.7 million | 74.8 |" in row for row in rows)
+    assert "<td>2.7 million</td><td>74.8</td>" in content[files.REPORT_PAGE].decode()
+    diverged = next(line for line in content[files.REPORT_TEXT].decode().splitlines() if line.startswith("| Inception at x5 | "))
+    assert "| never | 10.0 [10.0, 10.0]; 3 of 3 reached infinity |" in diverged
+
+
 def test_captions_say_n_and_command(root):
     text = report_files(build_report(root, "quick", None))[files.REPORT_TEXT].decode()
     assert "with BN: n = 3" in text
