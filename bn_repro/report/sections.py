@@ -97,12 +97,23 @@ def section(name: str, title: str, caption: str, command: str, drawn: Figure | R
     return Section(name, title, caption, command, machines(runs), table=drawn)
 
 
+SWEPT_NORMS = (
+    ("without BN", "none"),
+    ("with BN", "batch"),
+    ("with layer norm", "layer"),
+    ("with group norm", "group"),
+    ("with noisy BN", "noisy_batch"),
+    ("with noise, without BN", "noisy_none"),
+)
+
+
 def sweep_section(root: Path, tier: str) -> list[Section]:
-    """Draw the sweeps of the networks that have them, with and without BN."""
+    """Draw the sweeps of the networks that have them with and without BN, and those of other norms beside."""
     panels, runs, experiments = [], [], []
     for network, experiment in (("sigmoid network, section 4.1", "lr_sweep"), ("small Inception, section 4.2", "lr_sweep_inception")):
         norms = [(label, list(sweeps_of(root, f"{experiment}/{norm}", tier).values())) for label, norm in SWEPT_NORMS]
-        if all(sweeps for _, sweeps in norms):
+        if norms[0][1] and norms[1][1]:
+            norms = [(label, sweeps) for label, sweeps in norms if sweeps]
             panels.append((network, norms))
             runs += [run for _, sweeps in norms for sweep in sweeps for run in runs_in(sweep)]
             experiments.append(experiment)
@@ -115,6 +126,3 @@ def sweep_section(root: Path, tier: str) -> list[Section]:
     )
     title = "The learning rates that can be used, with and without BN"
     return [section("lr-sweep", title, caption, command(tier, *experiments), figure_sweep(panels), runs)]
-
-
-SWEPT_NORMS = (("without BN", "none"), ("with BN", "batch"))
