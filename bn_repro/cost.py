@@ -15,9 +15,7 @@ def projected_cost(configs: Sequence[Config], images_per_second: float | None) -
     for config in configs:
         images = config.train.steps * config.train.batch_size
         forward, training = flops_of_an_image(config)
-        lines.append(
-            f"{config.arm}: {forward / 2e6:,.0f} M multiply-adds an image; {amounts(images, images * training, images_per_second)}"
-        )
+        lines.append(f"{config.arm}: {forward / 2e6:,.0f} M multiply-adds; {amounts(images, images * training, images_per_second)}")
         total_images, total_flops = total_images + images, total_flops + images * training
     lines.append(f"together: {amounts(total_images, total_flops, images_per_second)}")
     if images_per_second is None:

@@ -63,9 +63,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--only", metavar="EXPERIMENT_OR_CLAIM", help="do the runs of one experiment, or those that one claim needs")
     parser.add_argument("--jobs", type=positive, default=os.cpu_count(), metavar="N", help="runs at once (default: one a core)")
     parser.add_argument("--dry-run", action="store_true", help="list every run, its estimated time and whether it is done; do nothing")
-    parser.add_argument(
-        "--images-per-second", type=speed, metavar="X", help="with --dry-run of tier imagenet: training's speed, for its hours"
-    )
+    parser.add_argument("--images-per-second", type=speed, metavar="X", help="speed of training, for the hours of tier imagenet")
     return parser.parse_args()
 
 

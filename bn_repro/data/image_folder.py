@@ -3,11 +3,11 @@
 A batch is a pure function of (seed, step), random crops included: worker processes only decode ahead of the steps.
 """
 
-import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -99,27 +99,30 @@ class FolderImages:
 
 
 class FolderBatches:
-    """Give this rank's part of the training batch of any step, in `Batches`' order; steps asked for in turn are decoded ahead."""
+    """Give one rank's part of the training batch of any step, in `Batches`' order; steps asked for in turn are decoded ahead."""
 
     def __init__(self, images: FolderImages, batch_size: int, seed: int, rank: int = 0, num_ranks: int = 1):
         if batch_size > len(images):
             raise ValueError(f"train.batch_size={batch_size} is more than the {len(images)} training examples")
-        self.images, self.batch_size, self.seed = replace(images, is_distorted=True), batch_size, seed
-        self.rank, self.num_ranks = rank, num_ranks
-        self._next_step, self._epoch = -1, -1
+        self.images, self.seed = replace(images, is_distorted=True), seed
+        self.keys_from = partial(keys_from, len(images), batch_size, seed, slice(rank, None, num_ranks))
+        self._next_step = -1
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
         if step != self._next_step:
-            self._ahead = self.images.decoded(map(self.keys, itertools.count(step)), self.seed)
+            self._ahead = self.images.decoded(self.keys_from(step), self.seed)
         self._next_step = step + 1
         return next(self._ahead)
 
-    def keys(self, step: int) -> list[Key]:
-        epoch, position = divmod(step, len(self.images) // self.batch_size)
-        if epoch != self._epoch:
-            self._epoch, self._order = epoch, order_of_epoch(len(self.images), self.seed, epoch)
-        index = self._order[position * self.batch_size : (position + 1) * self.batch_size]
-        return [(epoch, int(i)) for i in index[self.rank :: self.num_ranks]]
+
+def keys_from(num_examples: int, batch_size: int, seed: int, part: slice, step: int) -> Iterator[list[Key]]:
+    """Yield what a rank decodes of every batch from `step` on, without end."""
+    epoch, position = divmod(step, num_examples // batch_size)
+    while True:
+        order = order_of_epoch(num_examples, seed, epoch)
+        for start in range(position * batch_size, num_examples - batch_size + 1, batch_size):
+            yield [(epoch, int(index)) for index in order[start : start + batch_size][part]]
+        epoch, position = epoch + 1, 0
 
 
 def collate(examples: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ ranks must be called by all of them. In a process without others there is one ra
 """
 
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -103,8 +104,9 @@ def averaging_gradients(network: nn.Module) -> nn.Module:
     """Return what computes logits as `network` does, and in whose backward pass gradients become their mean over ranks."""
     if num_ranks() == 1:
         return network
-    # Buffers are not broadcast: rank 0's moving averages would replace those of the others' examples.
-    return DistributedDataParallel(network, broadcast_buffers=False)
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # torch 2.11 does not know the argument's new name
+        # Buffers are not broadcast: rank 0's moving averages would replace those of the others' examples.
+        return DistributedDataParallel(network, broadcast_buffers=False)
 
 
 def moving_averages(network: nn.Module) -> list[tuple[Tensor, Tensor]]:
