@@ -105,8 +105,10 @@ def averaging_gradients(network: nn.Module) -> nn.Module:
     if num_ranks() == 1:
         return network
     with warnings.catch_warnings(action="ignore", category=FutureWarning):  # torch 2.11 does not know the argument's new name
-        # Buffers are not broadcast: rank 0's moving averages would replace those of the others' examples.
-        return DistributedDataParallel(network, broadcast_buffers=False)
+        # Buffers are not broadcast: rank 0's moving averages would replace those of the others' examples. Without the search
+        # for unused parameters, of which there are none, DDP regroups gradients after its first backward pass; sums of
+        # more than two ranks then round otherwise, and a resumed run would not end as one that was never stopped.
+        return DistributedDataParallel(network, broadcast_buffers=False, find_unused_parameters=True)
 
 
 def moving_averages(network: nn.Module) -> list[tuple[Tensor, Tensor]]:

@@ -139,9 +139,9 @@ def test_a_signal_to_one_rank_stops_all_at_the_same_step(folder, whole, tmp_path
 
 def test_interrupted_again_and_again_it_ends_the_same(folder, tmp_path):
     """Asked to stop on the last rank alone: at the first report, then at the second of what is left, and so on."""
-    settings = ("arm=bn_baseline", "train.steps=3", "train.eval_every=2", "train.checkpoint_every=2", "data.evaluate_batch=8")
-    config = imagenet_config(folder, tmp_path / "whole", *settings)
-    assert codes(start_ranks(run_here, config)) == [0, 0]
+    steps = ("train.steps=4", "train.eval_every=2", "train.checkpoint_every=2", "train.batch_size=6", "data.evaluate_batch=8")
+    config = imagenet_config(folder, tmp_path / "whole", "arm=bn_baseline", *steps)
+    assert codes(start_ranks(run_here, config, num=3)) == [0, 0, 0]
     expected = contents(config)
 
     def interrupted_again_and_again(config):
@@ -150,13 +150,13 @@ def test_interrupted_again_and_again_it_ends_the_same(folder, tmp_path):
             os.environ["MASTER_PORT"] = str(port + number)  # rank 0 may still be closing the last one
             polls = iter(range(40))
             try:
-                experiment.run(config, is_stopping=lambda polls=polls, number=number: os.environ["RANK"] == "1" and next(polls) == number)
+                experiment.run(config, is_stopping=lambda polls=polls, number=number: os.environ["RANK"] == "2" and next(polls) == number)
             except Interrupted:
                 continue
-            return 0 if number == 5 else 1
+            return 0 if number == 5 else number
 
-    config = imagenet_config(folder, tmp_path / "stopped", *settings)
-    assert codes(start_ranks(interrupted_again_and_again, config)) == [0, 0]
+    config = imagenet_config(folder, tmp_path / "stopped", "arm=bn_baseline", *steps)
+    assert codes(start_ranks(interrupted_again_and_again, config, num=3)) == [0, 0, 0]
     assert contents(config) == expected
 
 
