@@ -122,7 +122,8 @@ def refuse_mistakes(arguments: Sequence[str]) -> None:
     overrides = parsed(flags.overrides)
     refuse_forms(overrides, flags.multirun)
     with hydra_ready():
-        is_group = {o.key_or_group: (CONFIGS / o.key_or_group).is_dir() for o in overrides}
+        # Hydra's own groups have choices of plugins, too; composing checks them.
+        is_group = {o.key_or_group: (CONFIGS / o.key_or_group).is_dir() and not o.key_or_group.startswith("hydra/") for o in overrides}
         for override in overrides:
             if is_group[override.key_or_group]:
                 refuse_choice(override)

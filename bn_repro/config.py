@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 TIERS = ("smoke", "quick", "long", "gpu", "imagenet")
-DATASETS = ("mnist", "fashion_mnist", "cifar10", "synthetic", "synthetic_colour")
+DATASETS = ("mnist", "fashion_mnist", "cifar10", "synthetic", "synthetic_colour", "image_folder")
 NETWORKS = ("sigmoid_mlp", "inception")
 NORMS = ("none", "batch", "outside_gradient", "outside_gradient_center", "layer", "group", "noisy_batch", "noisy_none")
 NONLINEARITIES = ("sigmoid", "tanh", "relu", "identity")
@@ -49,7 +49,11 @@ def knob(
 @dataclass
 class DataConfig:
     name: str = knob("dataset", choices=DATASETS)
-    folder: str = knob("where datasets are kept", changes_result=False)
+    folder: str = knob("where datasets are kept; of image_folder the one with train/<class>/ and val/<class>/", changes_result=False)
+    num_classes: int = knob("kinds of images", low=2)
+    image_size: int | None = knob("side of the square to which images of a folder are cropped; null of images in memory", low=32)
+    colour_jitter: float = knob("most by which brightness, contrast and saturation of images of a folder change, as a factor", low=0)
+    workers: int = knob("processes that decode images of a folder; 0 decodes in the training process", low=0, changes_result=False)
     binarize_at: float | None = knob("grey level in [0, 1) above which a pixel is 1; null keeps grey", low=0, below=1)
     crop_padding: int = knob("pixels by which training images are shifted at most", low=0)
     has_flips: bool = knob("mirror training images at random")
@@ -93,7 +97,8 @@ class InceptionConfig(NetworkConfig):
 @dataclass
 class TrainConfig:
     steps: int = knob("number of training steps", low=1)
-    batch_size: int = knob("examples of a step", low=1)
+    batch_size: int = knob("examples of a step, of all ranks together", low=1)
+    sync_bn: bool = knob("let the batch norms of all ranks share their statistics, instead of each taking its part of the batch")
     lr: float = knob("initial learning rate", above=0)
     momentum: float = knob("momentum of SGD", low=0, high=1)
     weight_decay: float = knob("L2 coefficient", low=0)
@@ -115,6 +120,7 @@ class BaseConfig:
     weight_decay: float = knob("its L2 coefficient", low=0)
     final_lr_ratio: float = knob("its last over first learning rate", above=0, high=1)
     drop_rate: float = knob("its dropout before the classifier", low=0, high=1)
+    colour_jitter: float = knob("its photometric distortions, where images are in a folder", low=0)
 
 
 @dataclass
@@ -178,6 +184,21 @@ def check(config: Config) -> None:
         raise ValueError("network.init=gaussian needs network.init_std")
     if data.evaluate_on == "validation" and data.validation_size == 0:
         raise ValueError("data.evaluate_on=validation needs data.validation_size above 0")
+    check_images(data)
+    if train.sync_bn and not config.device.startswith("cuda"):
+        raise ValueError(f"train.sync_bn=true needs device=cuda, not {config.device}; torch synchronizes batch norms on GPUs alone")
+
+
+def check_images(data: DataConfig) -> None:
+    """Refuse knobs that would be without effect: images of a folder are not altered as those in memory are."""
+    of_folders = {"image_size": data.image_size, "colour_jitter": data.colour_jitter}
+    of_memory = {"binarize_at": data.binarize_at, "crop_padding": data.crop_padding}
+    is_folder = data.name == "image_folder"
+    for name, value in (of_memory if is_folder else of_folders).items():
+        if value:
+            raise ValueError(f"data.{name}={value} has no effect on data.name={data.name}")
+    if is_folder and data.image_size is None:
+        raise ValueError("data.name=image_folder needs data.image_size")
 
 
 def check_value(name: str, value: Any, metadata: dict[str, Any]) -> None:

@@ -1,13 +1,8 @@
 """What one run is: data, network, training, probes, record and W&B, joined from one config."""
 
 import dataclasses
-import importlib.metadata
-import os
-import platform
 import re
 import resource
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,27 +12,45 @@ import torch
 from torch import nn
 
 from bn_repro.config import Config, check, differences
-from bn_repro.data.images import NUM_CLASSES, Batches, Images, load_images
+from bn_repro.data.image_folder import FolderBatches, FolderImages, load_image_folder
+from bn_repro.data.images import Batches, Images, load_images
+from bn_repro.environment import available_device, environment
 from bn_repro.networks import build_network
 from bn_repro.norms import batch_norms, estimate_population_statistics
 from bn_repro.probes import ActivationProbe, folding_error, scale_invariance_errors, sites_around
 from bn_repro.records import files
-from bn_repro.records.record import DIVERGED, FINISHED, Run, RunWriter, run_folder
+from bn_repro.records.record import DIVERGED, FINISHED, Run, RunWriter, SilentWriter, run_folder
 from bn_repro.tracking import Mirror
 from bn_repro.training.checkpoint import load_latest_checkpoint, save_checkpoint
+from bn_repro.training.distributed import (
+    average_population_statistics,
+    averaging_gradients,
+    from_first_rank,
+    gathered,
+    is_on_any_rank,
+    num_ranks,
+    own_part,
+    part_of_batch,
+    pooled_statistics,
+    rank,
+    ranks_joined,
+    synchronized,
+)
 from bn_repro.training.loop import Interrupted, TrainState, evaluate, train
 
-PACKAGES = ("torch", "numpy", "hydra-core", "timm", "wandb")
 IDENTITY_SCALE = 10.0  # the factor a of section 3.3
+RANK_SEEDS = 1_000_003  # between the seeds of dropout of two ranks, so that no rank has another seed's
 Report = Callable[[int, int, float | None], None]
 
 
 def run(config: Config, report: Report = lambda *_: None, is_stopping: Callable[[], bool] = lambda: False) -> dict[str, Any]:
     """Do one run, or go on with it, or return the summary of the complete one.
 
+    Under torchrun all processes do the run together, and the first writes its record.
+
     Args:
         report: called often with (step, number of steps, latest accuracy).
-        is_stopping: when it says True, the run saves its state and raises `Interrupted`.
+        is_stopping: when it says True in any process, the run saves its state and raises `Interrupted` in all.
 
     Raises:
         ValueError: the config cannot be meant, or the folder holds a run of another config.
@@ -45,21 +58,35 @@ def run(config: Config, report: Report = lambda *_: None, is_stopping: Callable[
         Interrupted: `is_stopping` said so; the same call goes on.
     """
     check(config)
+    available_device(config.device)
+    with ranks_joined(config.device):
+        complete = from_first_rank(lambda: complete_summary(config))
+        if complete:
+            return complete
+        writers: list[RunWriter] = []
+        from_first_rank(lambda: writers.append(RunWriter(run_folder(config))))
+        writer = writers[0] if writers else SilentWriter(run_folder(config))
+        try:
+            return _train_and_measure(config, writer, report, is_stopping)
+        finally:
+            writer.close()
+
+
+def complete_summary(config: Config) -> dict[str, Any] | None:
+    """Return the summary of the run, if it is complete.
+
+    Raises:
+        ValueError: its folder holds a run of another config.
+    """
     folder = run_folder(config)
     recorded = Run(folder)
     different = differences(config, recorded.config) if recorded.config else []
     if different:
         raise ValueError(f"{folder} holds a run of another config ({'; '.join(different)}); delete it, or give another results_folder")
-    if recorded.is_complete:
-        return recorded.summary
-    writer = RunWriter(folder)
-    try:
-        return _train_and_measure(config, writer, report, is_stopping)
-    finally:
-        writer.close()
+    return recorded.summary if recorded.is_complete else None
 
 
-def _train_and_measure(config: Config, writer: RunWriter, report: Report, is_stopping: Callable[[], bool]) -> dict[str, Any]:
+def _train_and_measure(config: Config, writer: RunWriter | SilentWriter, report: Report, is_stopping: Callable[[], bool]) -> dict[str, Any]:
     state, batches, images = build(config)
     watched = images.first(config.data.evaluate_size)
     resume_or_begin(state, config, writer)
@@ -67,17 +94,19 @@ def _train_and_measure(config: Config, writer: RunWriter, report: Report, is_sto
     probe = ActivationProbe(
         state.network, sites_around(state.network), config.probe.percentiles, config.probe.num_units, config.probe.histogram_bins
     )
-    mirror = Mirror(config.wandb, Run(writer.folder).address, dataclasses.asdict(config))
+    mirrored = config.wandb if rank() == 0 else dataclasses.replace(config.wandb, mode="disabled")
+    mirror = Mirror(mirrored, Run(writer.folder).address, dataclasses.asdict(config))
     started, start_step, accuracy, summary = time.monotonic(), state.step, None, None
 
     def poll() -> None:
         report(state.step, config.train.steps, accuracy)
-        if is_stopping():
+        if is_on_any_rank(is_stopping()):
             raise Interrupted
 
     def measure(step: int, train_loss: float | None) -> None:
         nonlocal accuracy
-        accuracy, loss = evaluate(state.network, watched, poll, config.data.evaluate_batch)
+        with pooled_statistics(state.network):
+            accuracy, loss = evaluate(state.network, watched, poll, config.data.evaluate_batch)
         row = {"step": step, "train_loss": train_loss, "accuracy": accuracy, "loss": loss, "bias_norm": bias_norm(state.network)}
         arrays = None
         if config.probe.every and (step % config.probe.every == 0 or step == config.train.steps):
@@ -89,7 +118,9 @@ def _train_and_measure(config: Config, writer: RunWriter, report: Report, is_sto
 
     def save() -> None:
         writer.sync()
-        save_checkpoint(writer.folder / files.CHECKPOINTS, state.step, state.as_plain())
+        plain = gathered(state.as_plain(), state.network)
+        if rank() == 0:
+            save_checkpoint(writer.folder / files.CHECKPOINTS, state.step, plain)
 
     try:
         train(state, batches, config.train, measure, save, poll)
@@ -105,22 +136,24 @@ def _train_and_measure(config: Config, writer: RunWriter, report: Report, is_sto
             "steps_per_second": round((state.step - start_step) / seconds, 1),
             "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         }
-        save_weights(state.network, writer.folder / files.WEIGHTS)
+        if rank() == 0:
+            save_weights(state.network, writer.folder / files.WEIGHTS)
         writer.finish(summary)
     finally:
         mirror.finish(summary)
     return summary
 
 
-def build(config: Config) -> tuple[TrainState, Batches, Images]:
-    """Build the untrained state, the training batches and the images that accuracy is measured on."""
+def build(config: Config) -> tuple[TrainState, Batches | FolderBatches, Images | FolderImages]:
+    """Build the untrained state, this rank's training batches and the images that accuracy is measured on."""
     torch.set_num_threads(config.threads)
     torch.set_flush_denormal(True)  # sigmoid networks without BN make denormals, which are slow on a CPU
-    torch.manual_seed(config.seed)
-    device = available_device(config.device)
-    training_images, images = load_images(config.data, device)
-    batches = Batches(training_images, config.train.batch_size, config.seed, config.data.crop_padding, config.data.has_flips)
-    network = build_network(config.network, training_images.shape, NUM_CLASSES, config.seed).to(device)
+    torch.manual_seed(config.seed + RANK_SEEDS * rank())  # dropout, which differs between ranks
+    device = torch.device(config.device)
+    batches, images = load_data(config, device)
+    network = build_network(config.network, images.shape, config.data.num_classes, config.seed).to(device)
+    if config.train.sync_bn:
+        network = synchronized(network)
     select_trainable(network, config.train.trainable)
     optimizer = torch.optim.SGD(
         [p for p in network.parameters() if p.requires_grad],
@@ -128,38 +161,55 @@ def build(config: Config) -> tuple[TrainState, Batches, Images]:
         momentum=config.train.momentum,
         weight_decay=config.train.weight_decay,
     )
-    state = TrainState(network, optimizer)
+    state = TrainState(network, optimizer, forward=averaging_gradients(network))
     if config.train.is_compiled:
-        state.forward = torch.compile(network, mode="reduce-overhead" if device.type == "cuda" else "default")
+        state.forward = torch.compile(state.forward, mode="reduce-overhead" if device.type == "cuda" else "default")
     return state, batches, images
 
 
-def available_device(name: str) -> torch.device:
-    """Return the device of that name.
+def load_data(config: Config, device: torch.device) -> tuple[Batches | FolderBatches, Images | FolderImages]:
+    """Return this rank's training batches and the images that accuracy is measured on.
 
     Raises:
-        ValueError: this machine has none.
+        OSError: the dataset is nowhere to be had.
+        ValueError: a batch cannot be split over the ranks.
     """
-    device = torch.device(name)
-    is_there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}.get(device.type, lambda: True)
-    if not is_there():
-        raise ValueError(f"device={name}: this machine has no such device; cpu is always there")
-    return device
+    data, batch_size, seed = config.data, config.train.batch_size, config.seed
+    part_of_batch(batch_size)
+    if data.name == "image_folder":
+        training, images = load_image_folder(data, device)
+        return FolderBatches(training, batch_size, seed, rank(), num_ranks()), images
+    training, images = load_images(data, device)
+    return Batches(training, batch_size, seed, data.crop_padding, data.has_flips, rank(), num_ranks()), images
 
 
-def resume_or_begin(state: TrainState, config: Config, writer: RunWriter) -> None:
-    """Go on from the newest whole checkpoint, or start the record; rows that come again are forgotten."""
-    device = torch.device(config.device)
-    checkpoint = load_latest_checkpoint(writer.folder / files.CHECKPOINTS, device)
+def resume_or_begin(state: TrainState, config: Config, writer: RunWriter | SilentWriter) -> None:
+    """Go on from the newest whole checkpoint, or start the record; rows that come again are forgotten.
+
+    Rank 0 reads the checkpoint for all, so that none goes on from another.
+    """
+    # On the CPU, since a tensor of a GPU would reach the other ranks on that GPU.
+    checkpoint = from_first_rank(lambda: load_latest_checkpoint(writer.folder / files.CHECKPOINTS, torch.device("cpu")))
     if checkpoint:
-        state.restore(checkpoint)
+        state.restore(own_part(checkpoint))
     else:
-        writer.begin(dataclasses.asdict(config), environment(device))
+        writer.begin(dataclasses.asdict(config), environment(torch.device(config.device)) | ranks_of(config))
     writer.rewind(state.step)
 
 
+def ranks_of(config: Config) -> dict[str, int]:
+    """Say which examples of a step a batch norm sees."""
+    part = part_of_batch(config.train.batch_size)
+    return {"num_ranks": num_ranks(), "batch_per_rank": part, "batch_of_a_norm": part * (num_ranks() if config.train.sync_bn else 1)}
+
+
 def final_measures(
-    state: TrainState, batches: Batches, images: Images, config: Config, accuracy: float, poll: Callable[[], None]
+    state: TrainState,
+    batches: Batches | FolderBatches,
+    images: Images | FolderImages,
+    config: Config,
+    accuracy: float,
+    poll: Callable[[], None],
 ) -> dict[str, Any]:
     """Measure the trained network: accuracy by Algorithm 2 beside moving averages, and the paper's exact statements."""
     network = state.network
@@ -167,7 +217,8 @@ def final_measures(
     if state.first_bad_step is not None:
         return measures
     if config.data.evaluate_size:
-        measures["accuracy"], _ = evaluate(network, images, poll, config.data.evaluate_batch)
+        with pooled_statistics(network):
+            measures["accuracy"], _ = evaluate(network, images, poll, config.data.evaluate_batch)
         measures["accuracy_moving_averages"] = measures["accuracy"]
     x, _ = images.between(0, config.probe.batch_size)
     errors = scale_invariance_errors(network, x, IDENTITY_SCALE, torch.Generator().manual_seed(config.seed))
@@ -175,6 +226,7 @@ def final_measures(
     if batch_norms(network):
         inputs = (batches.at(config.train.steps + number)[0] for number in range(config.train.population_batches))
         estimate_population_statistics(network, inputs)
+        average_population_statistics(network)
         measures["accuracy"], _ = evaluate(network, images, poll, config.data.evaluate_batch)
     measures["num_folded"], measures["folding_error"] = folding_error(network, x)
     return measures
@@ -203,37 +255,3 @@ def save_weights(network: nn.Module, path: Path) -> None:
     from safetensors.torch import save
 
     files.write_atomically(path, save({name: t.contiguous() for name, t in network.state_dict().items()}))
-
-
-def environment(device: torch.device) -> dict[str, Any]:
-    """Describe versions, commit and hardware."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = None
-    accelerator = torch.cuda.get_device_name(device) if device.type == "cuda" else None
-    return {
-        "python": platform.python_version(),
-        "packages": versions,
-        "commit": git("rev-parse", "HEAD"),
-        "is_modified": bool(git("status", "--porcelain", "--untracked-files=no")),
-        "system": f"{platform.system()} {platform.machine()}",
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "accelerator": accelerator,
-    }
-
-
-def git(*arguments: str) -> str | None:
-    """Return what git says of the code that runs, or None outside of a repository."""
-    answer = subprocess.run(["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    return answer.stdout.strip() if answer.returncode == 0 else None
-
-
-def processor() -> str:
-    if sys.platform == "linux":
-        names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-        return names[0] if names else platform.processor()
-    return platform.processor()

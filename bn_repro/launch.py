@@ -1,6 +1,7 @@
 """How runs are started: one here, or many over the cores; finished ones skipped, interrupted ones resumed."""
 
 import multiprocessing.connection
+import os
 import signal
 import sys
 import threading
@@ -23,10 +24,11 @@ from bn_repro.records.record import Run, RunBusy, address_of, run_folder
 DONE, SKIPPED, FAILED, INTERRUPTED = "done", "skipped", "failed", "interrupted"
 MISTAKE, FAILURE = 2, 1
 SECONDS_BETWEEN_REPORTS = 0.5
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 
 
 class StopFlag:
-    """Remember that SIGINT or SIGTERM asked the process to stop, so that it can at a good moment."""
+    """Remember that a signal asked the process to stop, so that it can at a good moment."""
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
@@ -42,7 +44,7 @@ class StopFlag:
 
 @contextmanager
 def stopping_on_signals() -> Iterator[StopFlag]:
-    """Turn SIGINT and SIGTERM into a flag to poll; signals reach the main thread alone."""
+    """Turn SIGINT, SIGTERM and SLURM's SIGUSR2 into a flag to poll; signals reach the main thread alone."""
     flag = StopFlag()
     if threading.current_thread() is not threading.main_thread():
         yield flag
@@ -51,25 +53,33 @@ def stopping_on_signals() -> Iterator[StopFlag]:
     def remember(number: int, frame: Any) -> None:
         flag.signal_number = number
 
-    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, remember) for number in STOPPING}
     try:
         yield flag
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if flag.signal_number == signal.SIGUSR2 and callable(before[signal.SIGUSR2]):
+            signal.raise_signal(signal.SIGUSR2)  # submitit listens to it, and puts the job back into the queue
 
 
 def run_here(config: Config) -> int:
-    """Do one run in this process, show its progress, and return the exit code of the command."""
+    """Do one run in this process, show its progress, and return the exit code of the command.
+
+    Of several processes that torchrun or SLURM started for one run, the first shows it.
+    """
+    name_ranks()
+    is_first = os.environ.get("RANK", "0") == "0"
     record = Run(run_folder(config))
     if record.is_complete and not differences(config, record.config):
-        print(result_line(record.address, record.summary) + " (complete already)")
+        if is_first:
+            print(result_line(record.address, record.summary) + " (complete already)")
         return 0
 
     from bn_repro.experiment import run
     from bn_repro.training.loop import Interrupted
 
-    with stopping_on_signals() as is_stopping, Progress(1, Console()).shown() as progress:
+    with stopping_on_signals() as is_stopping, Progress(1, Console(quiet=not is_first)).shown() as progress:
         shown = progress.running[0] = RunProgress(record.address)
 
         def report(step: int, steps: int, accuracy: float | None) -> None:
@@ -89,6 +99,14 @@ def run_here(config: Config) -> int:
             return FAILURE
     progress.say(f"{result_line(record.address, summary)} -> {record.folder}")
     return 0
+
+
+def name_ranks() -> None:
+    """In a job that submitit runs as several tasks, set the variables that torchrun would set."""
+    if "SUBMITIT_EXECUTOR" in os.environ and "RANK" not in os.environ:
+        from submitit.helpers import TorchDistributedEnvironment
+
+        TorchDistributedEnvironment().export(set_cuda_visible_devices=False)
 
 
 def result_line(address: str, summary: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from bn_repro.command_line import configs_of, experiments
 from bn_repro.config import TIERS, Config, differences, nearest
-from bn_repro.data.fetch import fetch
+from bn_repro.data.fetch import check_image_folder, fetch
 from bn_repro.launch import FAILED, INTERRUPTED, estimated_seconds, run_many
 from bn_repro.progress import clock
 from bn_repro.records.files import PUBLISHED, REPORTS, RUNS
@@ -29,12 +29,14 @@ def main() -> int:
         return 2
     configs = [config for name in chosen for config in configs_of(name)]
     if arguments.dry_run:
-        return dry_run(configs, arguments.jobs)
+        return dry_run(configs, arguments.jobs, arguments.images_per_second)
     console = Console()
     try:
         check_devices(configs)
         for name, folder in sorted({(config.data.name, config.data.folder) for config in configs}):
-            if not name.startswith("synthetic"):
+            if name == "image_folder":
+                check_image_folder(Path(folder))
+            elif not name.startswith("synthetic"):
                 fetch(name, Path(folder))
     except ValueError as error:
         print(f"error: tier {arguments.tier} cannot run here: {error}", file=sys.stderr)
@@ -74,6 +76,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--only", metavar="EXPERIMENT_OR_CLAIM", help="do the runs of one experiment, or those that one claim needs")
     parser.add_argument("--jobs", type=positive, default=os.cpu_count(), metavar="N", help="runs at once (default: one a core)")
     parser.add_argument("--dry-run", action="store_true", help="list every run, its estimated time and whether it is done; do nothing")
+    parser.add_argument("--images-per-second", type=speed, metavar="X", help="speed of training, for the hours of tier imagenet")
     return parser.parse_args()
 
 
@@ -81,6 +84,16 @@ def positive(text: str) -> int:
     if not text.isdigit() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text} is not a number of runs; give 1 or more")
     return int(text)
+
+
+def speed(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a speed; give a number above 0")
+    return number
 
 
 def chosen_experiments(tier: str, only: str | None) -> tuple[list[str], set[str] | None]:
@@ -110,7 +123,7 @@ def chosen_experiments(tier: str, only: str | None) -> tuple[list[str], set[str]
 def check_devices(configs: list[Config]) -> None:
     """Raise ValueError unless this machine has every device that is asked for."""
     for name in {config.device for config in configs} - {"cpu"}:
-        from bn_repro.experiment import available_device  # loads torch, which a CPU's tier does not need in this process
+        from bn_repro.environment import available_device  # loads torch, which a CPU's tier does not need in this process
 
         available_device(name)
 
@@ -125,7 +138,7 @@ def answers_of(tier: str, experiment: str, ended: set[str]) -> Text:
     return as_terminal_lines(build_report(RUNS, tier, PUBLISHED / tier, claims, has_figures=False))
 
 
-def dry_run(configs: list[Config], jobs: int) -> int:
+def dry_run(configs: list[Config], jobs: int, images_per_second: float | None) -> int:
     """Print every run, its estimated time from the published records, and its state; do nothing."""
     total: float | None = 0.0
     for config in configs:
@@ -137,6 +150,10 @@ def dry_run(configs: list[Config], jobs: int) -> int:
         if not is_done:
             total = None if total is None or seconds is None else total + seconds
     print(f"{len(configs)} runs; about {clock(None if total is None else total / jobs)} to go with {jobs} at once")
+    if configs[0].tier == "imagenet":
+        from bn_repro.cost import projected_cost
+
+        print("\n".join(projected_cost(configs, images_per_second)))
     return 0
 
 

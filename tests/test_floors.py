@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 # From the ground up; within a floor from left to right. A name stands for the module and all that is in it.
 FLOORS = (
     ("config", "modes", "norms", "records.files", "records.record", "records"),
-    ("command_line", "progress", "networks", "data", "probes", "tracking"),
+    ("command_line", "progress", "networks", "cost", "data", "probes", "tracking", "environment"),
     ("training", "claims"),
     ("experiment", "launch", "report"),
     ("scripts",),

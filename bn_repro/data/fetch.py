@@ -18,6 +18,8 @@ from bn_repro.data.sources import (
     read_raw_files,
 )
 
+TRAINING_FOLDER, VALIDATION_FOLDER = "train", "val"  # of a dataset that is a folder of images
+
 
 class DataUnavailable(OSError):
     """No source delivered the dataset; the message has the reason of each."""
@@ -107,3 +109,13 @@ def fetch(name: str, folder: Path) -> Splits:
     is kept decoded in `folder`. Raises DataUnavailable if no source delivers, ValueError for an unknown name.
     """
     return fetch_with_source(name, folder)[0]
+
+
+def check_image_folder(folder: Path) -> None:
+    """Raise DataUnavailable unless `folder` has training and validation images, a folder a class."""
+    for split in (TRAINING_FOLDER, VALIDATION_FOLDER):
+        if not any(path.is_dir() for path in (folder / split).glob("*")):
+            raise DataUnavailable(
+                f"no images in {folder / split}; put or link ImageNet there as {folder}/{TRAINING_FOLDER}/<class>/<image>.JPEG "
+                f"and {folder}/{VALIDATION_FOLDER}/<class>/<image>.JPEG, or give data.folder=PATH"
+            )

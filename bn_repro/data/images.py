@@ -1,5 +1,6 @@
 """Which images a step sees: the whole set in memory, the batch of step t a pure function of (seed, t)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +48,12 @@ class Images:
         """Return the examples from `start` to before `stop`, as `at` does."""
         return self.as_floats(self.pixels[start:stop]), self.labels[start:stop]
 
+    def in_batches(self, batch_size: int, rank: int = 0, num_ranks: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield all examples in turn, as `at` does: of every batch the part of one rank; the last one may have none."""
+        for start in range(0, len(self), batch_size):
+            part = slice(start + rank, start + batch_size, num_ranks)
+            yield self.as_floats(self.pixels[part]), self.labels[part]
+
     def first(self, number: int | None) -> "Images":
         """Return the first so many examples; None returns all."""
         return Images(self.pixels[:number], self.labels[:number], self.mean, self.std)
@@ -66,29 +73,44 @@ class Batches:
     Args:
         crop_padding: shift each image by up to so many pixels in both directions, black coming in; 0 shifts none.
         has_flips: mirror each image left to right with probability 1/2. Both are drawn from (seed, step).
+        rank, num_ranks: give only every `num_ranks`-th example of a batch, from the one numbered `rank` on.
     """
 
-    def __init__(self, images: Images, batch_size: int, seed: int, crop_padding: int = 0, has_flips: bool = False):
+    def __init__(
+        self,
+        images: Images,
+        batch_size: int,
+        seed: int,
+        crop_padding: int = 0,
+        has_flips: bool = False,
+        rank: int = 0,
+        num_ranks: int = 1,
+    ):
         if batch_size > len(images):
             raise ValueError(f"train.batch_size={batch_size} is more than the {len(images)} training examples")
         self.images, self.batch_size, self.seed = images, batch_size, seed
         self.crop_padding, self.has_flips = crop_padding, has_flips
+        self.part = slice(rank, None, num_ranks)
         self.steps_per_epoch = len(images) // batch_size
         self._epoch, self._order = -1, torch.empty(0)
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
         epoch, position = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
-            order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
+            order = order_of_epoch(len(self.images), self.seed, epoch)
             self._epoch, self._order = epoch, torch.from_numpy(order).to(self.images.labels.device)
-        index = self._order[position * self.batch_size : (position + 1) * self.batch_size]
+        index = self._order[position * self.batch_size : (position + 1) * self.batch_size][self.part]
         if not (self.crop_padding or self.has_flips):
             return self.images.at(index)
         random = np.random.default_rng([self.seed, epoch, position])
-        shifts = random.integers(-self.crop_padding, self.crop_padding + 1, (2, len(index)))
-        is_flipped = random.random(len(index)) < (0.5 if self.has_flips else 0)
+        shifts = random.integers(-self.crop_padding, self.crop_padding + 1, (2, self.batch_size))[:, self.part]
+        is_flipped = random.random(self.batch_size)[self.part] < (0.5 if self.has_flips else 0)
         pixels = shifted_and_flipped(self.images.pixels, index, torch.from_numpy(shifts), torch.from_numpy(is_flipped))
         return self.images.as_floats(pixels), self.images.labels.index_select(0, index)
+
+
+def order_of_epoch(num_examples: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng([seed, epoch]).permutation(num_examples)
 
 
 def shifted_and_flipped(pixels: Tensor, index: Tensor, shifts: Tensor, is_flipped: Tensor) -> Tensor:

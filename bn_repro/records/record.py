@@ -103,6 +103,18 @@ class RunWriter:
         shutil.rmtree(self.folder / files.CHECKPOINTS, ignore_errors=True)
 
 
+class SilentWriter:
+    """Stand for the writer in processes that do not write the run they take part in."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def ignore(self, *_: Any) -> None:
+        pass
+
+    begin = append = append_activations = sync = rewind = finish = close = ignore
+
+
 @dataclass(frozen=True)
 class Run:
     """Read one run's folder, each file when first asked for."""

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bn_repro.config import TrainConfig
+from bn_repro.data.image_folder import FolderBatches, FolderImages
 from bn_repro.data.images import Batches, Images
 from bn_repro.modes import evaluating
+from bn_repro.training.distributed import mean_over_ranks, num_ranks, rank, sum_over_ranks
 from bn_repro.training.schedule import lr_at
 
 
@@ -44,7 +46,7 @@ class TrainState:
         self.network.load_state_dict(plain["network"])
         self.optimizer.load_state_dict(plain["optimizer"])
         self.step = plain["step"]
-        self.losses = list(plain["losses"])
+        self.losses = list(plain["losses"].to(next(self.network.parameters()).device))
         torch.set_rng_state(plain["rng"].cpu())
         if plain["device_rng"] is not None:
             torch.cuda.set_rng_state(plain["device_rng"].cpu())
@@ -52,7 +54,7 @@ class TrainState:
 
 def train(
     state: TrainState,
-    batches: Batches,
+    batches: Batches | FolderBatches,
     config: TrainConfig,
     measure: Callable[[int, float | None], None],
     save: Callable[[], None],
@@ -100,26 +102,30 @@ def train(
 
 
 def mean_loss(losses: list[Tensor]) -> float | None:
-    return torch.stack(losses).double().mean().item() if losses else None
+    return mean_over_ranks(torch.stack(losses)).double().mean().item() if losses else None
 
 
 def first_bad_step(state: TrainState) -> int | None:
     """Return the first step since the last row whose loss was not finite; read only here, so steps never wait."""
     if not state.losses:
         return None
-    is_bad = ~torch.stack(state.losses).isfinite()
+    is_bad = ~mean_over_ranks(torch.stack(state.losses)).isfinite()
     return state.step - len(state.losses) + int(is_bad.nonzero()[0]) if is_bad.any() else None
 
 
 @torch.no_grad()
-def evaluate(network: nn.Module, images: Images, poll: Callable[[], None], batch_size: int) -> tuple[float, float]:
-    """Return (accuracy as a fraction, mean cross-entropy in nats) at inference, and restore all modes."""
-    num_correct, loss_sum = 0.0, 0.0
+def evaluate(network: nn.Module, images: Images | FolderImages, poll: Callable[[], None], batch_size: int) -> tuple[float, float]:
+    """Return (accuracy as a fraction, mean cross-entropy in nats) at inference, and restore all modes.
+
+    Each rank takes its part of every batch, so that all poll equally often.
+    """
+    sums = torch.zeros(2, dtype=torch.float64, device=next(network.parameters()).device)  # correct ones, loss
     with evaluating(network):
-        for start in range(0, len(images), batch_size):
+        for x, y in images.in_batches(batch_size, rank(), num_ranks()):
             poll()
-            x, y = images.between(start, start + batch_size)
-            logits = network(x)
-            num_correct += (logits.argmax(1) == y).sum()
-            loss_sum += F.cross_entropy(logits, y, reduction="sum").double()
-    return float(num_correct) / len(images), float(loss_sum) / len(images)
+            if len(y):
+                logits = network(x)
+                sums[0] += (logits.argmax(1) == y).sum()
+                sums[1] += F.cross_entropy(logits, y, reduction="sum")
+    num_correct, loss_sum = sum_over_ranks(sums).tolist()
+    return num_correct / len(images), loss_sum / len(images)
