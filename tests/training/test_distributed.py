@@ -176,7 +176,7 @@ def test_what_cannot_be_is_refused_on_every_rank(folder, tmp_path, capfd):
         check(dataclasses.replace(config, train=dataclasses.replace(config.train, sync_bn=True)))
     if not torch.cuda.is_available():
         assert codes(start_ranks(run_here, dataclasses.replace(config, device="cuda"))) == [2, 2]
-        assert "device=cuda: 2 GPUs are needed on this machine, and torch finds 0" in capfd.readouterr().err
+        assert "device=cuda: this machine has no such device" in capfd.readouterr().err
 
 
 def test_rank_0_decides(tmp_path):
