@@ -36,7 +36,7 @@ def test_training_commands_are_without_mistake(arguments):
 def test_reproduction_commands_plan_their_runs(arguments):
     answer = call("scripts/reproduce.py", *arguments, *([] if "--dry-run" in arguments else ["--dry-run"]))
     assert answer.returncode == 0, answer.stderr
-    assert re.search(r"^\d+ runs; about \d", answer.stdout, re.M), answer.stdout
+    assert re.search(r"^\d+ runs; about [\d?]", answer.stdout, re.M), answer.stdout
 
 
 def test_a_training_command_its_report_and_its_export(tmp_path):
