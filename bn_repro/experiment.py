@@ -28,12 +28,12 @@ from bn_repro.training.distributed import (
     from_first_rank,
     gathered,
     is_on_any_rank,
+    join_ranks,
     num_ranks,
     own_part,
     part_of_batch,
     pooled_statistics,
     rank,
-    ranks_joined,
     synchronized,
 )
 from bn_repro.training.loop import Interrupted, TrainState, evaluate, train
@@ -59,17 +59,17 @@ def run(config: Config, report: Report = lambda *_: None, is_stopping: Callable[
     """
     check(config)
     available_device(config.device)
-    with ranks_joined(config.device):
-        complete = from_first_rank(lambda: complete_summary(config))
-        if complete:
-            return complete
-        writers: list[RunWriter] = []
-        from_first_rank(lambda: writers.append(RunWriter(run_folder(config))))
-        writer = writers[0] if writers else SilentWriter(run_folder(config))
-        try:
-            return _train_and_measure(config, writer, report, is_stopping)
-        finally:
-            writer.close()
+    join_ranks(config.device)
+    complete = from_first_rank(lambda: complete_summary(config))
+    if complete:
+        return complete
+    writers: list[RunWriter] = []
+    from_first_rank(lambda: writers.append(RunWriter(run_folder(config))))
+    writer = writers[0] if writers else SilentWriter(run_folder(config))
+    try:
+        return _train_and_measure(config, writer, report, is_stopping)
+    finally:
+        writer.close()
 
 
 def complete_summary(config: Config) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ As in the paper, each replica's batch norms see their own part alone, unless `tr
 ranks must be called by all of them. In a process without others there is one rank, and nothing here changes anything.
 """
 
+import atexit
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -27,9 +28,10 @@ def num_ranks() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-@contextmanager
-def ranks_joined(device: str) -> Iterator[None]:
+def join_ranks(device: str) -> None:
     """Meet the other processes that torchrun started, if there are any, and take a GPU of the machine for this one.
+
+    Runs that follow each other in a process share one meeting.
 
     Raises:
         ValueError: there are not enough GPUs, or `device` names one for all.
@@ -38,8 +40,7 @@ def ranks_joined(device: str) -> Iterator[None]:
     local_rank = 0 if is_alone else int(os.environ["LOCAL_RANK"])
     if device.startswith("cuda") and torch.cuda.device_count() <= local_rank:
         raise ValueError(f"device={device}: {local_rank + 1} GPUs are needed on this machine, and torch finds {torch.cuda.device_count()}")
-    if is_alone:
-        yield
+    if is_alone or dist.is_initialized():
         return
     if device.startswith("cuda:"):
         raise ValueError(f"device={device} is one GPU; several ranks need device=cuda, and each takes its own")
@@ -47,10 +48,7 @@ def ranks_joined(device: str) -> Iterator[None]:
         torch.cuda.set_device(local_rank)
     # What is on the CPU goes by gloo even then, so that asking whether to stop never waits for a GPU.
     dist.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo")
-    try:
-        yield
-    finally:
-        dist.destroy_process_group()
+    atexit.register(dist.destroy_process_group)
 
 
 def from_first_rank(decide: Callable[[], T]) -> T:

@@ -21,16 +21,17 @@ from bn_repro import experiment
 from bn_repro.command_line import CONFIGS, refuse_mistakes
 from bn_repro.config import check
 from bn_repro.launch import run_here
-from bn_repro.norms import BatchNorm2d
+from bn_repro.norms import BatchNorm2d, batch_norms
 from bn_repro.records import files
 from bn_repro.records.record import Run, run_folder
 from bn_repro.training.distributed import (
     average_population_statistics,
     averaging_gradients,
     from_first_rank,
+    join_ranks,
     pooled_statistics,
     rank,
-    ranks_joined,
+    synchronized,
 )
 from bn_repro.training.loop import Interrupted, evaluate
 
@@ -74,8 +75,8 @@ def answers(function, folder, num=2):
     """Return what `function()` returns on each rank."""
 
     def answer():
-        with ranks_joined("cpu"):
-            torch.save(function(), folder / f"{rank()}.pt")
+        join_ranks("cpu")
+        torch.save(function(), folder / f"{rank()}.pt")
 
     assert codes(start_ranks(answer, num=num)) == [0] * num
     return [torch.load(folder / f"{number}.pt", weights_only=False) for number in range(num)]
@@ -89,7 +90,7 @@ def contents(config):
 
 
 def wait_for_checkpoint(config):
-    for _ in range(6000):
+    for _ in range(30_000):
         if list((run_folder(config) / files.CHECKPOINTS).glob("*.pt")):
             return
         time.sleep(0.01)
@@ -145,9 +146,7 @@ def test_interrupted_again_and_again_it_ends_the_same(folder, tmp_path):
     expected = contents(config)
 
     def interrupted_again_and_again(config):
-        port = int(os.environ["MASTER_PORT"])
         for number in range(40):
-            os.environ["MASTER_PORT"] = str(port + number)  # rank 0 may still be closing the last one
             polls = iter(range(40))
             try:
                 experiment.run(config, is_stopping=lambda polls=polls, number=number: os.environ["RANK"] == "2" and next(polls) == number)
@@ -223,6 +222,19 @@ def test_gradients_are_the_mean_of_the_replicas_by_hand(tmp_path):
         for gradients, *_ in found:
             assert torch.equal(gradients[number], found[0][0][number])
             torch.testing.assert_close(gradients[number].double(), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_synchronized_norms_have_the_same_parameters_by_the_same_names(tmp_path):
+    def convert():
+        network = small_network()
+        parameters, names = list(network.parameters()), list(network.state_dict())
+        converted = synchronized(network)
+        is_same = all(one is other for one, other in zip(converted.parameters(), parameters, strict=True))
+        return is_same and list(converted.state_dict()) == names, [type(norm).__name__ for norm in batch_norms(converted)]
+
+    assert answers(convert, tmp_path) == [(True, ["SyncBatchNorm"])] * 2
+    network = small_network()
+    assert synchronized(network) is network  # one rank
 
 
 def moments(number, num=5):
