@@ -32,12 +32,7 @@ def main() -> int:
         return dry_run(configs, arguments.jobs, arguments.images_per_second)
     console = Console()
     try:
-        check_devices(configs)
-        for name, folder in sorted({(config.data.name, config.data.folder) for config in configs}):
-            if name == "image_folder":
-                check_image_folder(Path(folder))
-            elif not name.startswith("synthetic"):
-                fetch(name, Path(folder))
+        prepare(configs)
     except ValueError as error:
         print(f"error: tier {arguments.tier} cannot run here: {error}", file=sys.stderr)
         return 2
@@ -120,12 +115,23 @@ def chosen_experiments(tier: str, only: str | None) -> tuple[list[str], set[str]
     return chosen, shown
 
 
-def check_devices(configs: list[Config]) -> None:
-    """Raise ValueError unless this machine has every device that is asked for."""
+def prepare(configs: list[Config]) -> None:
+    """Check what cannot be fetched, then fetch what can.
+
+    Raises:
+        OSError: a dataset is not to be had.
+        ValueError: this machine lacks a device that is asked for.
+    """
+    sources = sorted({(config.data.name, config.data.folder) for config in configs})
+    for _, folder in (source for source in sources if source[0] == "image_folder"):
+        check_image_folder(Path(folder))
     for name in {config.device for config in configs} - {"cpu"}:
         from bn_repro.environment import available_device  # loads torch, which a CPU's tier does not need in this process
 
         available_device(name)
+    for name, folder in sources:
+        if name != "image_folder" and not name.startswith("synthetic"):
+            fetch(name, Path(folder))
 
 
 def answers_of(tier: str, experiment: str, ended: set[str]) -> Text:
