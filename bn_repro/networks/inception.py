@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from bn_repro.networks.local_response_norm import LocalResponseNorm
 from bn_repro.networks.normed_layer import NormedLayer, build_nonlinearity
@@ -71,6 +72,17 @@ class PerActivation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(x.flatten(1)).view_as(x)
+
+
+class HalvingMaxPool(nn.Module):
+    """Take the largest value of 3x3 windows at stride 2 that begin at the border, as Caffe's do; an odd side rounds up."""
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W) -> (N, C, ceil(H / 2), ceil(W / 2))
+        odd_height, odd_width = x.shape[2] % 2, x.shape[3] % 2
+        if odd_height or odd_width:
+            # One more window, without which the output would be smaller than that of the padded 3x3 convolutions.
+            x = F.pad(x, (0, odd_width, 0, odd_height), value=-torch.inf)
+        return F.max_pool2d(x, 3, 2, ceil_mode=True)
 
 
 class InceptionModule(nn.Module):
@@ -229,6 +241,4 @@ def build_pool(kind: str, stride: int) -> nn.Module:
         return nn.AvgPool2d(3, 1, padding=1, count_include_pad=True)  # as Caffe, so that the public weights fit
     if stride == 1:
         return nn.MaxPool2d(3, 1, padding=1)
-    # The windows are Caffe's, which begin at the border. On an odd side the padding adds the window without which
-    # the output would be smaller than that of the padded 3x3 convolutions.
-    return nn.Sequential(nn.ConstantPad2d((0, 1, 0, 1), -torch.inf), nn.MaxPool2d(3, 2, ceil_mode=True))
+    return HalvingMaxPool()

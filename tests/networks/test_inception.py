@@ -124,9 +124,13 @@ def test_odd_sides_round_up(size):
     assert small().forward_features(images(size)).shape[2:] == (side, side)
 
 
-def test_stride_2_pool_has_caffes_windows_on_even_sides():
-    x = images(14, torch.float64) - 9  # negative, so that padding with 0 would show
-    torch.testing.assert_close(build_pool("max", 2)(x), F.max_pool2d(x, 3, 2, ceil_mode=True), rtol=0, atol=0)
+@pytest.mark.parametrize("shape", [(14, 14), (2, 2), (7, 7), (8, 5), (1, 4)])
+def test_stride_2_pool_has_caffes_windows_on_even_sides_and_one_more_on_odd_ones(shape):
+    x = images(14, torch.float64)[..., : shape[0], : shape[1]] - 9  # negative, so that padding with 0 would show
+    padded = F.pad(x, (0, 1, 0, 1), value=-torch.inf)
+    torch.testing.assert_close(build_pool("max", 2)(x), F.max_pool2d(padded, 3, 2, ceil_mode=True), rtol=0, atol=0)
+    if not any(side % 2 for side in shape):
+        torch.testing.assert_close(build_pool("max", 2)(x), F.max_pool2d(x, 3, 2, ceil_mode=True), rtol=0, atol=0)
 
 
 def test_average_pool_counts_the_padding():
