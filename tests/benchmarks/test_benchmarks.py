@@ -1,0 +1,52 @@
+"""The benchmark's pieces run and say what they compare; how fast anything is depends on the machine and is no test."""
+
+import dataclasses
+
+import pytest
+import torch
+from composed import composed
+
+from bn_repro.benchmarks.inception import compare_inception, written_plainly
+from bn_repro.benchmarks.sigmoid_mlp import compare_sigmoid_mlp
+from bn_repro.benchmarks.timing import Comparison, ratios
+from bn_repro.data.images import load_images
+from bn_repro.networks import build_network
+
+CPU = torch.device("cpu")
+
+
+def test_ratios_are_of_both_in_turn():
+    calls = []
+    found = ratios(lambda: calls.append("ours"), lambda: calls.append("theirs"), rounds=2)
+    assert calls == ["ours", "theirs", "theirs", "ours", "ours", "theirs"]
+    assert len(found) == 2 and all(ratio > 0 for ratio in found)
+
+
+@pytest.mark.parametrize(
+    "found, bound, is_speedup, holds",
+    [([1.0, 1.1, 1.2], 1.05, False, False), ([1.0], 1.05, False, True), ([1.3, 1.4], 1.3, True, True), ([1.2], 1.3, True, False)],
+)
+def test_a_bound_is_held_by_the_median(found, bound, is_speedup, holds):
+    assert Comparison("ours", "theirs", found, bound, is_speedup).holds == holds
+
+
+def test_rows_of_the_sigmoid_network():
+    config = composed("experiment=mnist_sigmoid/smoke", "norm=batch", "seed=0")
+    rows = list(compare_sigmoid_mlp({"batch": config}, load_images(config.data, CPU)[0], rounds=1, steps=2))
+    assert [row.bound for row in rows] == [1.05, 1.02, 1.05, 1.05]
+
+
+def test_rows_of_inception():
+    config = composed("experiment=inception/smoke", "arm=bn_x5", "seed=0")
+    rows = list(compare_inception(config, load_images(config.data, CPU)[0], rounds=1, steps=1))
+    assert [row.bound for row in rows] == [1.25, 1.3, 1.15, 1.0]
+    assert all(row.is_speedup for row in rows)
+
+
+def test_the_plain_form_is_the_same_network():
+    config = composed("experiment=inception/smoke", "arm=bn_x5", "seed=0")
+    x, _ = load_images(config.data, CPU)[0].between(0, 8)
+    ours = build_network(dataclasses.replace(config.network, drop_rate=0.0), (3, 32, 32), 10, 0)
+    theirs = written_plainly(ours, config)
+    assert not any(module.is_merged for module in theirs.modules() if hasattr(module, "is_merged"))
+    torch.testing.assert_close(theirs(x.contiguous()), ours(x), rtol=1e-4, atol=1e-4)
