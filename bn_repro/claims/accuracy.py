@@ -1,9 +1,11 @@
 """How far and how fast a run trains, by test accuracy smoothed over rows: the measures of section 4.2."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from bn_repro.claims.measures import Pairs
-from bn_repro.claims.statistics import Estimate, ratio_estimate
+from bn_repro.claims.statistics import Estimate, mean_estimate, ratio_estimate
 from bn_repro.records.record import DIVERGED, Run
 
 SMOOTHED_ROWS = 5  # of a trailing mean, so that no curve is rewarded for its noise
@@ -50,6 +52,16 @@ def speedup_to_best(pairs: Pairs) -> Estimate:
         of_reference / (of_subject or subject.config["train.steps"]) for (of_reference, of_subject), (_, subject) in zip(needed, pairs)
     ]
     return ratio_estimate(ratios, has_upper_bounds=any(of_subject is None for _, of_subject in needed))
+
+
+def share_of_seeds(measure: Callable[[Run], float]) -> Callable[[Pairs], Estimate]:
+    """Average a 0 or 1 of each subject; the interval ends where shares do."""
+
+    def share(pairs: Pairs) -> Estimate:
+        estimate = mean_estimate([measure(subject) for _, subject in pairs])
+        return Estimate(estimate.mean, max(estimate.low, 0.0), min(estimate.high, 1.0), estimate.n)
+
+    return share
 
 
 def reached_infinity(run: Run) -> float:

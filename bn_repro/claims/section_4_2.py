@@ -68,7 +68,7 @@ def figure_2(suffix: str, where: str, experiment: str, has_sigmoids: bool) -> Se
             paper,
             "of the seeds",
             (f"inception_x{factor}",) * 2,
-            over_subjects(measure),
+            accuracy.share_of_seeds(measure),
             Above(0.5),
             f"{experiment}/bn_x{factor}",
         )

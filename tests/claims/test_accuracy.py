@@ -46,6 +46,12 @@ def test_a_diverged_subject_counts_with_all_the_steps_it_was_given(make):
     assert estimate.low == 0
 
 
+def test_a_share_stays_between_0_and_1(make):
+    runs = [make("inception_x5-s0", [0.1, 0.1]), make("inception_x5-s1", [0.1, 0.5]), make("inception_x5-s2", [0.1, 0.6])]
+    estimate = accuracy.share_of_seeds(accuracy.failed_to_train)([(run, run) for run in runs])
+    assert (estimate.mean, estimate.low, estimate.high, estimate.n) == (pytest.approx(1 / 3), 0, 1, 3)
+
+
 @pytest.mark.parametrize(
     ("accuracies", "has_diverged", "is_infinite", "has_failed"),
     [([0.1, 0.1], True, 1, 1), ([0.1] * 6, False, 0, 1), ([0.1, 0.2, 0.3], False, 0, 0)],
