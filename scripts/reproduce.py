@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.text import Text
+from rich.table import Table
 
 from bn_repro.command_line import configs_of, experiments
 from bn_repro.config import TIERS, Config, differences, nearest
@@ -44,7 +44,9 @@ def main() -> int:
 
     def show_claims(experiment: str) -> None:
         ended.add(experiment)
-        console.print(answers_of(arguments.tier, experiment, ended), end="")
+        lines = answers_of(arguments.tier, experiment, ended)
+        if lines.row_count:
+            console.print(lines)
 
     outcomes = run_many(configs, arguments.jobs, console, lambda config: estimated_seconds(config, PUBLISHED), show_claims)
     failed = [outcome for outcome in outcomes if outcome.kind == FAILED]
@@ -134,7 +136,7 @@ def prepare(configs: list[Config]) -> None:
             fetch(name, Path(folder))
 
 
-def answers_of(tier: str, experiment: str, ended: set[str]) -> Text:
+def answers_of(tier: str, experiment: str, ended: set[str]) -> Table:
     """Return a line for every claim that the experiment was the last to be needed for."""
     from bn_repro.claims.claims import CLAIMS
     from bn_repro.report.claim_table import as_terminal_lines

@@ -64,13 +64,13 @@ def as_terminal_table(report: Report, ids: set[str] | None = None) -> Table:
     return table
 
 
-def as_terminal_lines(report: Report) -> Text:
-    """Return a line for each claim: verdict, statement, ours and the paper's."""
-    lines = Text()
+def as_terminal_lines(report: Report) -> Table:
+    """Return a line or two for each claim: verdict, statement, ours and the paper's."""
+    lines = Table.grid(padding=(0, 2))
     for answer in report.answers:
         row = answer.as_dict()
-        lines.append(f"  {answer.verdict:<15}", VERDICT_COLORS[answer.verdict][0])
-        lines.append(f"{answer.statement}: {with_interval(row)} {answer.unit}, n={answer.n}; the paper: {answer.paper}\n")
+        numbers = f"{with_interval(row)} {answer.unit}, n={answer.n}; the paper: {answer.paper}"
+        lines.add_row("", Text(answer.verdict, VERDICT_COLORS[answer.verdict][0]), escape(f"{answer.statement}: {numbers}"))
     return lines
 
 
