@@ -153,7 +153,7 @@ def figure_protocol(points: Sequence[GridPoint], knobs: Sequence[str]) -> Figure
             series = [(point.values[0], point.accuracy) for point in points if point.norm == norm and point.values[1:] == setting]
             if series:
                 axis.plot(*zip(*series), color=STYLES[label].color, linestyle=STYLES[label].line, marker="o", markersize=3, label=label)
-        axis.set(xscale="log", xlabel="learning rate", ylim=(0, 1))
+        axis.set(xscale="log", xlabel="learning rate", ylim=(0, None))
         words = (f"{KNOB_NAMES[knob]} {value:g}" for knob, value in zip(knobs[1:], setting))
         axis.set_title(", ".join(words), fontsize=8, loc="left")
     axes[0].set_ylabel("validation accuracy (fraction)")

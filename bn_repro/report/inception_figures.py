@@ -58,7 +58,7 @@ def figure_3(arms: Sequence[tuple[str, Sequence[Run]]]) -> tuple[tuple[str, ...]
         if reached and len(reached) < len(runs):
             steps += f" ({len(reached)} of {len(runs)} seeds)"
         best = mean_estimate([best_accuracy(run) for run in runs])
-        interval = f" [{best.low:.1f}, {best.high:.1f}]" if best.n > 1 else ""
+        interval = f" [{max(best.low, 0):.1f}, {min(best.high, 100):.1f}]" if best.n > 1 else ""
         diverged = sum(map(reached_infinity, runs))
         note = f"; {diverged:.0f} of {len(runs)} reached infinity" if diverged else ""
         paper_steps, paper_best = paper[label]
