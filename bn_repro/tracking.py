@@ -21,6 +21,7 @@ from bn_repro.records.record import DIVERGED, Run, flatten
 
 SECONDS_TO_CONNECT = 20
 NAMES = {"step": "step", "accuracy": "eval/accuracy", "loss": "eval/loss", "train_loss": "train/loss", "probe_loss": "probe/loss"}
+NOT_LOGGED_IN = "not logged in to Weights & Biases; `wandb login` does it, or set WANDB_API_KEY"
 KEPT = {"eval/accuracy": "max,last", "eval/loss": "min,last", "train/loss": "min,last"}  # in the summary, of all rows
 
 
@@ -91,6 +92,13 @@ def start_wandb(settings: WandbConfig, mode: str, address: str, config: dict[str
         for name, kept in KEPT.items():
             run.define_metric(name, step_metric="step", summary=kept)
     return run
+
+
+def is_logged_in() -> bool:
+    """Say whether this machine has a W&B login; nothing is asked of the server."""
+    import wandb
+
+    return wandb.login(prompt=False, verify=False)
 
 
 def wandb_id(address: str) -> str:
