@@ -10,7 +10,7 @@ import numpy as np
 from bn_repro.claims.drift import drift_of_layer
 from bn_repro.claims.selection import NAME
 from bn_repro.config import WandbConfig
-from bn_repro.records.record import Run
+from bn_repro.records.record import Run, find_runs
 from bn_repro.report.claim_table import HEADERS, VERDICT_COLORS, columns
 from bn_repro.report.report import Report
 from bn_repro.tracking import start_wandb
@@ -35,7 +35,7 @@ def log_report(report: Report, root: Path, settings: WandbConfig) -> str:
     logged: dict[str, Any] = {}
     for section in report.sections:
         if section.figure:
-            logged[f"figures/{section.name}"] = wandb.Image(Image.open(io.BytesIO(section.png)), caption=section.title)
+            logged[figure_key(section.name)] = wandb.Image(Image.open(io.BytesIO(section.png)), caption=section.title)
     for name, (header, *rows) in report_tables(report, root).items():
         logged[name] = wandb.Table(columns=list(header), data=[list(row) for row in rows])
     run.log(logged)
@@ -49,12 +49,16 @@ def report_tables(report: Report, root: Path) -> dict[str, Rows]:
     """Return every table of the W&B run by its name: the claims, those of the report, and an experiment's drift."""
     tables: dict[str, Rows] = {CLAIM_TABLE: claim_rows(report)}
     tables |= {f"tables/{section.name}": section.table for section in report.sections if section.table}
-    runs = [Run(root / address) for address in sorted({address for answer in report.answers for address in answer.runs})]
-    for experiment in sorted({run.folder.parts[-3] for run in runs}):
-        rows = drift_rows([run for run in runs if run.folder.parts[-3] == experiment])
+    for folder in sorted(root.glob(f"*/{report.tier}")):
+        experiment = folder.parent.name
+        rows = drift_rows(find_runs(root, experiment, report.tier))
         if len(rows) > 1:
             tables[drift_table(experiment)] = rows
     return tables
+
+
+def figure_key(name: str) -> str:
+    return f"figures/{name}"
 
 
 def drift_table(experiment: str) -> str:
