@@ -14,7 +14,7 @@ def main(tier: str, project: str, entity: str | None, is_pushing: bool) -> int:
     try:
         from bn_repro.dashboard import dashboard
     except ModuleNotFoundError as error:
-        if error.name != "wandb_workspaces":
+        if not (error.name or "").startswith("wandb_workspaces"):
             raise
         print(f"error: {MISSING}", file=sys.stderr)
         return 2
