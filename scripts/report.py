@@ -1,19 +1,44 @@
-"""Judge and draw the runs of a tier on this machine: python scripts/report.py --tier quick"""
+"""Judge and draw the runs of a tier on this machine: python scripts/report.py --tier quick [--wandb offline]"""
 
 import argparse
+import sys
 
 from rich.console import Console
 
-from bn_repro.config import TIERS
+from bn_repro.config import TIERS, WandbConfig
 from bn_repro.records.files import PUBLISHED, REPORTS, RUNS
 from bn_repro.report.claim_table import as_terminal_table
 from bn_repro.report.page import write_report
-from bn_repro.report.report import build_report
+from bn_repro.report.report import Report, build_report
+
+
+def send(report: Report, settings: WandbConfig) -> int:
+    """Log the report as a W&B run; say where it is, or in one line why it is not."""
+    from bn_repro.report_run import log_report
+    from bn_repro.tracking import NOT_LOGGED_IN, is_logged_in
+
+    if settings.mode == "online" and not is_logged_in():
+        print(f"error: {NOT_LOGGED_IN}", file=sys.stderr)
+        return 2
+    try:
+        print(f"W&B: {log_report(report, RUNS, settings)}")
+    except Exception as error:
+        print(f"error: W&B failed ({type(error).__name__}: {str(error).strip().splitlines()[0]})", file=sys.stderr)
+        return 1
+    return 0
+
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
     parser.add_argument("--tier", default="quick", choices=TIERS)
-    tier = parser.parse_args().tier
+    parser.add_argument("--wandb", default="disabled", choices=("online", "offline", "disabled"), help="log the report as a W&B run")
+    parser.add_argument("--project", default="bn-repro", help="W&B project")
+    parser.add_argument("--entity", help="W&B user or team; the login's if not given")
+    parser.add_argument("--folder", default="results/wandb", help="where offline W&B runs are kept")
+    arguments = parser.parse_args()
+    tier = arguments.tier
     report = build_report(RUNS, tier, PUBLISHED / tier)
     Console().print(as_terminal_table(report))
     print(f"report: {write_report(report, REPORTS / tier)}")
+    if arguments.wandb != "disabled":
+        sys.exit(send(report, WandbConfig(arguments.wandb, arguments.project, arguments.entity, arguments.folder)))

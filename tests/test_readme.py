@@ -1,5 +1,6 @@
 """Every command and every line of code in the README works as written."""
 
+import itertools
 import re
 import shlex
 import subprocess
@@ -22,7 +23,7 @@ def call(*arguments: str) -> subprocess.CompletedProcess:
 
 def test_the_readme_has_no_command_of_another_kind():
     known = ("./scripts/reproduce.sh", "./scripts/test.sh", ".venv/bin/python scripts/train.py", ".venv/bin/python scripts/report.py",
-             ".venv/bin/python scripts/export_wandb.py")  # fmt: skip
+             ".venv/bin/python scripts/export_wandb.py", ".venv/bin/python scripts/dashboard.py", ".venv/bin/wandb")  # fmt: skip
     assert [command for command in COMMANDS if not command.startswith(known)] == []
     assert len(TRAININGS) >= 3 and len(REPRODUCTIONS) >= 3
 
@@ -58,11 +59,26 @@ def test_a_training_command_its_report_and_its_export(tmp_path):
     assert list(tmp_path.glob("wandb/offline-run-*"))
 
 
-def test_report_command():
-    (arguments,) = [shlex.split(command)[1:] for command in COMMANDS if "scripts/report.py" in command]
-    answer = call(*arguments)
+@pytest.mark.parametrize("command", [command for command in COMMANDS if "scripts/report.py" in command])
+def test_report_command(command, tmp_path):
+    arguments = shlex.split(command)[1:]
+    answer = call(*arguments, *(["--folder", str(tmp_path)] if "--wandb" in arguments else []))
     assert answer.returncode == 0, answer.stderr
     assert "report.html" in answer.stdout
+    assert ("--wandb" in arguments) == bool(list(tmp_path.glob("wandb/offline-run-*")))
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if "scripts/dashboard.py" in command])
+def test_dashboard_command(command):
+    """Without a login; what it would send is tested in tests/dashboard."""
+    answer = call(*[argument for argument in shlex.split(command)[1:] if argument != "--push"])
+    assert answer.returncode == 0 and "Accuracy by arm" in answer.stdout, answer.stderr
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith(".venv/bin/wandb")])
+def test_wandb_knows_its_commands(command):
+    words = itertools.takewhile(str.isalpha, shlex.split(command)[1:])
+    assert call("-m", "wandb", *words, "--help").returncode == 0
 
 
 def test_code_blocks_run():

@@ -8,14 +8,20 @@ import sys
 
 import numpy as np
 import pytest
+import yaml
 from composed import smoke
 
 from bn_repro import experiment, tracking
+from bn_repro.records import files
 from bn_repro.records.record import Run, run_folder
-from bn_repro.tracking import Mirror, as_wandb_row, export, wandb_id
+from bn_repro.tracking import Mirror, as_wandb_row, as_wandb_summary, export, wandb_id
 
 pytestmark = pytest.mark.usefixtures("restored_torch_settings")
 ADDRESS = "mnist_sigmoid/smoke/batch-s0"
+NAMES = {
+    "step": "step", "accuracy": "eval/accuracy", "loss": "eval/loss", "train_loss": "train/loss", "bias_norm": "train/bias_norm",
+    "probe_loss": "probe/loss",
+}  # fmt: skip
 
 
 def offline(folder):
@@ -59,13 +65,13 @@ def assert_mirrors(history, run):
     assert [logged["step"]["num"] for logged in history] == list(range(len(history)))  # one log a row
     for logged, row in zip(history, run.metrics):
         item = {name: value for name, value in logged["item"].items() if not name.startswith("_")}
-        expected = {name: value for name, value in row.items() if value is not None}
+        expected = {NAMES[name]: value for name, value in row.items() if value is not None}
         if row["step"] in at_step:
             for name, stacked in run.activations.items():
                 site, _, measure = name.rpartition("/")
                 values = stacked[at_step[row["step"]]]
                 if measure == "percentiles":
-                    expected |= {f"percentiles/{site}/{rank}": value for rank, value in enumerate(values.tolist())}
+                    expected |= {f"percentiles/{site}/p{percentile}": value for percentile, value in zip((15, 50, 85), values.tolist())}
                 elif measure in ("mean", "std", "saturated"):
                     expected[f"{measure}/{site}"] = values.item()
                 elif measure == "histogram":
@@ -91,6 +97,9 @@ def test_fragments_of_an_interrupted_run(finished):
         assert logged_config["train"]["lr"] == 0.5 and logged_config["network"]["norm"] == "batch"
         assert {metric.get("name"): metric for metric in fragment["metric"]}["step"]["options"]["hidden"]
         assert {metric.get("glob_name"): metric.get("step_metric") for metric in fragment["metric"]}["*"] == "step"
+        kept = {metric["name"]: metric for metric in fragment["metric"] if "summary" in metric}
+        assert kept["eval/accuracy"]["summary"] == {"max": True, "last": True} and kept["eval/accuracy"]["step_metric"] == "step"
+        assert kept["eval/loss"]["summary"] == kept["train/loss"]["summary"] == {"min": True, "last": True}
     assert [fragment["exit"][-1].get("exit_code", 0) for fragment in fragments] == [1, 0]
     by_step = {logged["item"]["step"]: logged for fragment in fragments for logged in fragment["history"]}
     in_order = [by_step[step] | {"step": {"num": number}} for number, step in enumerate(sorted(by_step))]
@@ -103,8 +112,40 @@ def test_exporter_rebuilds_one_clean_run(finished, tmp_path):
     (rebuilt,) = read_back(tmp_path)
     assert rebuilt["run"][0]["run_id"] == wandb_id(run.address) and rebuilt["exit"][-1].get("exit_code", 0) == 0
     assert_mirrors(rebuilt["history"], run)
-    (final,) = [update["update"]["final"] for update in rebuilt["summary"] if "final" in update["update"]]
-    assert final == run.summary
+    summary = {name: value for update in rebuilt["summary"] for name, value in update["update"].items()}
+    assert summary["final/status"] == "finished" and summary["final/diverged"] is False and "final/first_bad_step" not in summary
+    for measure in ("accuracy", "accuracy_moving_averages", "steps", "folding_error", "num_batch_norms"):
+        assert summary[f"final/{measure}"] == run.summary[measure]
+    assert summary["final/scale_invariance/output"] == run.summary["scale_invariance"]["output"]
+
+
+def test_a_run_and_its_export_are_the_same(tmp_path):
+    """The whole W&B run, of a training that was not interrupted: rows, summary, config and metrics."""
+    small = dataclasses.replace(smoke().train, steps=4, eval_every=2, checkpoint_every=2)
+    config = dataclasses.replace(smoke(), name="batch-s0", results_folder=str(tmp_path / "runs"), wandb=offline(tmp_path / "live"))
+    config = dataclasses.replace(config, train=small, probe=dataclasses.replace(config.probe, every=2))
+    experiment.run(config)
+    run = Run(run_folder(config))
+    assert export(run, offline(tmp_path / "rebuilt"), yaml.safe_load((run.folder / files.CONFIG).read_text()))
+    ((live,), (rebuilt,)) = (read_back(tmp_path / name) for name in ("live", "rebuilt"))
+    for kind in ("history", "metric"):
+        assert [without_clock(record) for record in live[kind]] == [without_clock(record) for record in rebuilt[kind]]
+    ((live_run,), (rebuilt_run,)) = live["run"], rebuilt["run"]
+    configs = [
+        {name: value for name, value in described["config"]["update"].items() if name != "_wandb"} for described in (live_run, rebuilt_run)
+    ]
+    assert configs[0] == configs[1] and live_run["run_id"] == rebuilt_run["run_id"]
+    final = [
+        {name: value for update in fragment["summary"] for name, value in update["update"].items() if name.startswith("final/")}
+        for fragment in (live, rebuilt)
+    ]
+    assert final[0] == final[1] and final[0]["final/steps"] == 4
+
+
+def without_clock(record):
+    if "item" not in record:
+        return record
+    return {name: value for name, value in record["item"].items() if not name.startswith("_")}
 
 
 def failing(*args, **kwargs):
@@ -134,7 +175,7 @@ def test_an_unreachable_server_is_replaced_by_the_disk(tmp_path, monkeypatch, ca
     monkeypatch.setattr(tracking, "start_wandb", start)
     mirror = Mirror(dataclasses.replace(offline(tmp_path), mode="online"), ADDRESS, {})
     mirror.log({"step": 0, "loss": 1.0})
-    assert modes == ["online", "offline"] and mirror.run.logged == [{"step": 0, "loss": 1.0}]
+    assert modes == ["online", "offline"] and mirror.run.logged == [{"step": 0, "eval/loss": 1.0}]
     assert "wandb sync" in capsys.readouterr().err
 
 
@@ -169,7 +210,8 @@ def test_the_end_is_told(tmp_path, monkeypatch):
         recorder = Recorder()
         monkeypatch.setattr(tracking, "start_wandb", lambda *_, recorder=recorder: recorder)
         Mirror(offline(tmp_path), ADDRESS, {}).finish(summary)
-        assert recorder.exit_codes == [exit_code] and recorder.summary == ({"final": summary} if summary else {})
+        assert recorder.exit_codes == [exit_code]
+        assert recorder.summary == ({"final/accuracy": 0.5, "final/diverged": False} if summary else {})
 
 
 def test_disabled_starts_nothing(tmp_path, monkeypatch):
@@ -186,18 +228,34 @@ def test_row_of_one_site():
         "a/b/std": np.float32(2), "a/b/saturated": np.float32(0.5),
         "a/b/histogram": np.array([3, 0, 1, 4]), "a/b/range": np.array([-1.0, 1.0]),
     }  # fmt: skip
-    logged = as_wandb_row({"step": 3, "loss": 0.5, "train_loss": None}, arrays)
+    logged = as_wandb_row({"step": 3, "loss": 0.5, "train_loss": None}, arrays, {"probe": {"percentiles": [15.0, 97.5]}})
     histogram = logged.pop("histograms/a/b")
     assert logged == {
         "step": 3,
-        "loss": 0.5,
-        "percentiles/a/b/0": 1,
-        "percentiles/a/b/1": 2.5,
+        "eval/loss": 0.5,
+        "percentiles/a/b/p15": 1,
+        "percentiles/a/b/p97.5": 2.5,
         "mean/a/b": 0.25,
         "std/a/b": 2,
         "saturated/a/b": 0.5,
     }
     assert list(histogram.histogram) == [3, 0, 1, 4] and list(histogram.bins) == [-1, -0.5, 0, 0.5, 1]
+
+
+def test_metrics_of_later_measures_pass_through():
+    """A name with a slash keeps its section, one without belongs to training; what is no finite number is left out."""
+    row = {
+        "step": 1, "gradient_shift/hidden.0/cosine": 0.5, "landscape/beta_smoothness": np.float32(2), "lr": 0.25, "is_warm": True,
+        "bias_norm": float("nan"), "loss": float("inf"), "comment": "none", "nested": {"a": 1},
+    }  # fmt: skip
+    assert as_wandb_row(row, {}, {}) == {
+        "step": 1, "gradient_shift/hidden.0/cosine": 0.5, "landscape/beta_smoothness": 2, "train/lr": 0.25, "train/is_warm": True,
+    }  # fmt: skip
+
+
+def test_the_summary_says_whether_a_run_diverged():
+    summary = {"status": "diverged", "first_bad_step": 7, "folding_error": float("nan"), "accuracy": None}
+    assert as_wandb_summary(summary) == {"final/status": "diverged", "final/first_bad_step": 7, "final/diverged": True}
 
 
 def test_ids_have_letters_that_wandb_allows():

@@ -40,6 +40,7 @@ STYLES = {
     "Inception at x30": Style("#B8860B", (0, (1, 3))),
     "Inception with sigmoid": Style("#CC79A7", "--"),
 }
+PNG_DOTS_PER_INCH = 150
 SETTINGS = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -59,6 +60,13 @@ def as_svg(figure: Figure, name: str) -> bytes:
     buffer = io.BytesIO()
     with matplotlib.rc_context({**SETTINGS, "svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def as_png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(SETTINGS):
+        figure.savefig(buffer, format="png", dpi=PNG_DOTS_PER_INCH, metadata={"Software": None})
     return buffer.getvalue()
 
 

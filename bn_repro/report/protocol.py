@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bn_repro.claims.protocol import INCEPTION, MNIST, GridPoint, Protocol, best_point, read_grid, without_momentum
 from bn_repro.records.record import find_runs
-from bn_repro.report.figures import as_svg, figure_protocol
+from bn_repro.report.figures import figure_protocol
 from bn_repro.report.section import Section, command, machines
 
 TITLE = "Protocol: the choice of what the paper leaves open"
@@ -56,4 +56,4 @@ def grid_section(
     seeds = f"means over {num_seeds} seeds" if num_seeds > 1 else "one seed"
     caption = f"Validation accuracy after {runs[0].config['train.steps']:,} steps of every point of the grid; {seeds}. {chosen}."
     figure = figure_protocol(points, protocol.knobs)
-    return Section(name, title, caption, command(tier, protocol.experiment), machines(runs), svg=as_svg(figure, name))
+    return Section(name, title, caption, command(tier, protocol.experiment), machines(runs), figure=figure)

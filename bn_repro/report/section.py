@@ -2,8 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+
+from matplotlib.figure import Figure
 
 from bn_repro.records.record import Run
+from bn_repro.report.figures import as_png, as_svg
 
 
 @dataclass(frozen=True)
@@ -21,8 +25,18 @@ class Section:
     caption: str
     command: str
     machines: frozenset[str]
-    svg: bytes = b""
+    figure: Figure | None = None
     table: tuple[tuple[str, ...], ...] = ()
+
+    @cached_property
+    def svg(self) -> bytes:
+        """Return the figure as the page shows it; empty where there is a table."""
+        return as_svg(self.figure, self.name) if self.figure else b""
+
+    @cached_property
+    def png(self) -> bytes:
+        """Return the figure as pixels, for what shows no SVG."""
+        return as_png(self.figure) if self.figure else b""
 
 
 def command(tier: str, *experiments: str) -> str:

@@ -10,7 +10,7 @@ from bn_repro.claims.claims import BN, BN_BEST, FAULTY, FAULTY_SCALED, PLAIN, PL
 from bn_repro.claims.section_4_2 import LABELS
 from bn_repro.claims.selection import runs_in, runs_of, sweeps_of
 from bn_repro.records.record import Run
-from bn_repro.report.figures import Arm, as_svg, figure_1a, figure_1bc, figure_faulty
+from bn_repro.report.figures import Arm, figure_1a, figure_1bc, figure_faulty
 from bn_repro.report.inception_figures import figure_2, figure_3, figure_sweep
 from bn_repro.report.protocol import inception_protocols, mnist_protocol
 from bn_repro.report.section import Section, command, machines
@@ -93,7 +93,7 @@ def sections(root: Path, tier: str) -> list[Section]:
 
 def section(name: str, title: str, caption: str, command: str, drawn: Figure | Rows, runs: Sequence[Run]) -> Section:
     if isinstance(drawn, Figure):
-        return Section(name, title, caption, command, machines(runs), svg=as_svg(drawn, name))
+        return Section(name, title, caption, command, machines(runs), figure=drawn)
     return Section(name, title, caption, command, machines(runs), table=drawn)
 
 

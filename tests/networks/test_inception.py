@@ -201,9 +201,7 @@ def test_norms_of_single_examples_train_and_have_nothing_to_fold(norm, kwargs):
     gradients = run(network, images())
     assert all(g.isfinite().all() for g in gradients.values()) and not foldable_pairs(network)
     assert all(layer.affine.bias is not None for layer in network.modules() if isinstance(getattr(layer, "affine", None), nn.Conv2d))
-    x = images()
-    network.eval()
-    torch.testing.assert_close(network(x)[:1], network(x[:1]), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(network.eval()(images())[:1], network(images()[:1]), rtol=1e-4, atol=1e-5)
 
 
 def test_per_activation_norm_takes_each_activation_for_a_feature():

@@ -1,0 +1,1 @@
+"""How the W&B project looks, as code."""

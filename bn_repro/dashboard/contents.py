@@ -1,0 +1,65 @@
+"""What the records of a tier have to show: experiments, their arms, layers, percentiles and sections of metrics, and figures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bn_repro.claims.selection import NAME
+from bn_repro.records.files import FIGURES
+from bn_repro.records.record import find_runs
+from bn_repro.report_run import layers_of
+
+MAX_LAYERS = 6  # of a deep network, evenly spread and with the last
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What one experiment has to show.
+
+    Args:
+        sections: of the metrics that name theirs, such as `gradient_shift`.
+    """
+
+    experiment: str
+    arms: tuple[str, ...]
+    layers: tuple[str, ...]
+    percentiles: tuple[str, ...]
+    sections: tuple[str, ...]
+    has_biases: bool
+
+
+@dataclass(frozen=True)
+class Contents:
+    tier: str
+    experiments: tuple[Shown, ...]
+    figures: tuple[str, ...]
+
+
+def contents_of(tier: str, root: Path, report_folder: Path) -> Contents:
+    """Read what there is to show from the records under `root` and the figures of their report."""
+    experiments = [shown_in(root, folder.parent.name, tier) for folder in sorted(root.glob(f"*/{tier}"))]
+    figures = sorted(path.stem for path in (report_folder / FIGURES).glob("*.svg"))
+    return Contents(tier, tuple(each for each in experiments if each.arms), tuple(figures))
+
+
+def shown_in(root: Path, experiment: str, tier: str) -> Shown:
+    """Read one experiment; it has no arms if W&B was not to mirror its runs."""
+    runs = [run for run in find_runs(root, experiment, tier) if run.config.get("wandb.mode") != "disabled"]
+    names = [NAME.match(run.folder.name) for run in runs]
+    arms = dict.fromkeys(name["arm"] for name in names if name)
+    if not arms:
+        return Shown(experiment, (), (), (), (), False)
+    metrics = {name for row in runs[0].metrics for name in row if "/" in name}
+    return Shown(
+        experiment,
+        tuple(arms),
+        tuple(spread(layers_of(runs[0]), MAX_LAYERS)),
+        tuple(f"p{p:g}" for p in runs[0].config["probe.percentiles"]),
+        tuple(sorted({name.split("/")[0] for name in metrics})),
+        any(row.get("bias_norm") is not None for row in runs[0].metrics),
+    )
+
+
+def spread(layers: Sequence[str], number: int) -> list[str]:
+    """Return at most so many of the layers, evenly spread, the last among them."""
+    return [layers[-1 - len(layers) * place // number] for place in reversed(range(number))] if len(layers) > number else list(layers)

@@ -1,0 +1,52 @@
+"""Make the W&B workspace and report of a tier, as code: python scripts/dashboard.py --tier long [--push]"""
+
+import argparse
+import sys
+
+from bn_repro.config import TIERS
+from bn_repro.dashboard.contents import contents_of
+from bn_repro.records.files import PUBLISHED, PUBLISHED_RUNS, REPORTS, RUNS
+
+MISSING = "wandb-workspaces is not installed; `.venv/bin/uv pip install --python .venv/bin/python wandb-workspaces` does it"
+
+
+def main(tier: str, project: str, entity: str | None, is_pushing: bool) -> int:
+    try:
+        from bn_repro.dashboard import dashboard
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("wandb_workspaces"):
+            raise
+        print(f"error: {MISSING}", file=sys.stderr)
+        return 2
+    from bn_repro.tracking import NOT_LOGGED_IN, is_logged_in
+
+    contents = contents_of(tier, RUNS, REPORTS / tier)
+    if not contents.experiments:
+        contents = contents_of(tier, PUBLISHED / tier / PUBLISHED_RUNS, PUBLISHED / tier)
+    if not contents.experiments:
+        print(f"error: no records of tier {tier}; ./scripts/reproduce.sh --tier {tier} makes them", file=sys.stderr)
+        return 2
+    if not is_pushing:
+        print("\n".join(dashboard.outline(*dashboard.build(entity or "", project, contents))))
+        print("nothing was sent; --push does it")
+        return 0
+    if not is_logged_in():
+        print(f"error: {NOT_LOGGED_IN}", file=sys.stderr)
+        return 2
+    try:
+        for url in dashboard.push(entity, project, contents):
+            print(f"W&B: {url}")
+    except Exception as error:
+        print(f"error: W&B failed ({type(error).__name__}: {str(error).strip().splitlines()[0]})", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
+    parser.add_argument("--tier", default="quick", choices=TIERS)
+    parser.add_argument("--project", default="bn-repro", help="W&B project")
+    parser.add_argument("--entity", help="W&B user or team; the login's if not given")
+    parser.add_argument("--push", action="store_true", help="make them in W&B; without it they are only told")
+    arguments = parser.parse_args()
+    sys.exit(main(arguments.tier, arguments.project, arguments.entity, arguments.push))
