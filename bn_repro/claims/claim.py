@@ -21,6 +21,7 @@ class Claim:
         rule: from an estimate to a verdict.
         control: `<experiment>/<arm>` that stands for the subject in the negative control: what the claim is about is
             missing in it.
+        control_reference: stands for the reference in the negative control, where it too has what must be missing.
         select: from (root, arm, tier) to what is measured, by seed: a run, or a sweep of learning rates.
     """
 
@@ -34,8 +35,10 @@ class Claim:
     measure: Callable[[Any], Estimate]
     rule: Above | Below
     control: str
+    control_reference: str | None = None
     select: Callable[[Path, str, str], dict[int, Any]] = runs_of
 
     @property
     def experiments(self) -> set[str]:
-        return {arm.split("/")[0] for arm in (self.reference, self.subject, self.control)}
+        arms = (self.reference, self.subject, self.control, self.control_reference or self.reference)
+        return {arm.split("/")[0] for arm in arms}

@@ -46,7 +46,8 @@ def judge(claim: Claim, root: Path, tier: str) -> Answer:
     pairs = paired(reference, subject)
     estimate, verdict = measured(claim, pairs)
     # The control has seeds of its own where it would otherwise be the reference: its runs are paired in their order.
-    _, control_verdict = measured(claim, list(zip(reference.values(), control.values())))
+    control_reference = claim.select(root, claim.control_reference or claim.reference, tier)
+    _, control_verdict = measured(claim, list(zip(control_reference.values(), control.values())))
     return Answer(
         claim.id,
         claim.section,

@@ -29,7 +29,8 @@ def figure_2(suffix: str, where: str, experiment: str, has_sigmoids: bool) -> Se
 
     def claim(id: str, statement: str, paper: str, unit: str, arms: tuple[str, str], measure, rule, control: str = control) -> Claim:
         reference, subject = (f"{experiment}/{arm}" for arm in arms)
-        return Claim(f"{id}-{suffix}", "4.2", f"{statement} ({where})", paper, unit, reference, subject, measure, rule, control)
+        plain = f"{experiment}/inception" if control.endswith("_control/inception") else None  # an arm with BN has none in its place
+        return Claim(f"{id}-{suffix}", "4.2", f"{statement} ({where})", paper, unit, reference, subject, measure, rule, control, plain)
 
     claims = [
         claim(
@@ -116,7 +117,7 @@ def learning_rates(suffix: str, network: str, experiment: str) -> Sequence[Claim
     return [
         Claim(
             f"lr-{id}-{suffix}", "4.2.1", f"{network} with BN {statement}", paper, unit,
-            f"{experiment}/none", f"{experiment}/batch", measure, rule, f"{experiment}_control/none", sweeps_of,
+            f"{experiment}/none", f"{experiment}/batch", measure, rule, f"{experiment}_control/none", select=sweeps_of,
         )
         for id, statement, paper, unit, measure, rule in rows
     ]  # fmt: skip
