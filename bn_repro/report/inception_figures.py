@@ -37,7 +37,7 @@ def figure_2(arms: Sequence[tuple[str, Sequence[Run]]]) -> Figure:
                 axis.plot(steps[-1], accuracies[:, -1].mean(), marker="x", color=STYLES[label].color, markersize=7, clip_on=False)
         axis.axhline(CHANCE, color="#999999", linewidth=0.8, linestyle=":")
         axis.set(xlabel="training steps", ylim=(0, None))
-        axis.yaxis.set_major_formatter(PercentFormatter(1))
+        axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes[0].set(ylabel="test accuracy", xlim=(0, None))
     axes[0].xaxis.set_major_formatter(thousands)
     axes[1].set_xscale("log")
@@ -85,7 +85,7 @@ def figure_sweep(networks: Sequence[tuple[str, Sequence[tuple[str, Sequence[Swee
         axis.axhline(usable_threshold(norms[0][1]), color="#999999", linewidth=0.9, linestyle=":")
         axis.set(xscale="log", xlabel="learning rate", ylim=(0, 1))
         axis.set_title(network, fontsize=10, loc="left")
-        axis.yaxis.set_major_formatter(PercentFormatter(1))
+        axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes[0].set_ylabel("final test accuracy")
     axes[0].legend(loc="lower left", fontsize=8)
     return figure
