@@ -33,17 +33,8 @@ def knob(
     changes_result: bool = True,
 ) -> Any:
     """Declare a field without default: low <= value <= high, above < value < below, or one of the choices."""
-    return field(
-        metadata={
-            "meaning": meaning,
-            "low": low,
-            "high": high,
-            "above": above,
-            "below": below,
-            "choices": choices,
-            "changes_result": changes_result,
-        }
-    )
+    bounds = {"low": low, "high": high, "above": above, "below": below}
+    return field(metadata={"meaning": meaning, **bounds, "choices": choices, "changes_result": changes_result})
 
 
 @dataclass
@@ -130,6 +121,10 @@ class ProbeConfig:
     percentiles: list[float] = knob("which percentiles", low=0, high=100)
     num_units: int = knob("units of each layer whose own percentiles are recorded", low=1)
     histogram_bins: int = knob("bins of the fixed-edge histogram", low=2)
+    gradient_shift_every: int = knob("steps between two measurements of the gradient shift; 0 makes none", low=0)
+    landscape_every: int = knob("steps between two measurements of the loss along the gradient; 0 makes none", low=0)
+    jacobian_every: int = knob("steps between two measurements of layer Jacobians; 0 makes none", low=0)
+    num_layers: int = knob("layers, spread over the depth, whose gradient shift and Jacobian are measured", low=2)
 
 
 @dataclass
@@ -178,8 +173,10 @@ def check(config: Config) -> None:
         re.compile(train.trainable)
     except re.error as error:
         raise ValueError(f"train.trainable={train.trainable} is no regular expression: {error}") from error
-    if config.probe.every % train.eval_every:
-        raise ValueError(f"probe.every={config.probe.every} must be a multiple of train.eval_every={train.eval_every}")
+    for name in ("every", "gradient_shift_every", "landscape_every", "jacobian_every"):
+        cadence = getattr(config.probe, name)
+        if cadence % train.eval_every:
+            raise ValueError(f"probe.{name}={cadence} must be a multiple of train.eval_every={train.eval_every}")
     if network.init == "gaussian" and network.init_std is None:
         raise ValueError("network.init=gaussian needs network.init_std")
     if data.evaluate_on == "validation" and data.validation_size == 0:

@@ -15,9 +15,10 @@ from bn_repro.config import Config, check, differences
 from bn_repro.data.image_folder import FolderBatches, FolderImages, load_image_folder
 from bn_repro.data.images import Batches, Images, load_images
 from bn_repro.environment import available_device, environment
+from bn_repro.measuring import activation_probe, generator_of, measures_before_step
 from bn_repro.networks import build_network
 from bn_repro.norms import batch_norms, estimate_population_statistics
-from bn_repro.probes import ActivationProbe, folding_error, scale_invariance_errors, sites_around
+from bn_repro.probes import folding_error, scale_invariance_errors
 from bn_repro.records import files
 from bn_repro.records.record import DIVERGED, FINISHED, Run, RunWriter, SilentWriter, run_folder
 from bn_repro.tracking import Mirror
@@ -91,9 +92,7 @@ def _train_and_measure(config: Config, writer: RunWriter | SilentWriter, report:
     watched = images.first(config.data.evaluate_size)
     resume_or_begin(state, config, writer)
     probe_x, probe_y = images.between(0, config.probe.batch_size)
-    probe = ActivationProbe(
-        state.network, sites_around(state.network), config.probe.percentiles, config.probe.num_units, config.probe.histogram_bins
-    )
+    probe = activation_probe(state.network, config.probe)
     mirrored = config.wandb if rank() == 0 else dataclasses.replace(config.wandb, mode="disabled")
     mirror = Mirror(mirrored, Run(writer.folder).address, dataclasses.asdict(config))
     started, start_step, accuracy, summary = time.monotonic(), state.step, None, None
@@ -108,9 +107,10 @@ def _train_and_measure(config: Config, writer: RunWriter | SilentWriter, report:
         with pooled_statistics(state.network):
             accuracy, loss = evaluate(state.network, watched, poll, config.data.evaluate_batch)
         row = {"step": step, "train_loss": train_loss, "accuracy": accuracy, "loss": loss, "bias_norm": bias_norm(state.network)}
+        row |= measures_before_step(state, batches, probe_x, config)
         arrays = None
         if config.probe.every and (step % config.probe.every == 0 or step == config.train.steps):
-            logits, arrays = probe(probe_x)
+            logits, arrays = probe(probe_x, generator_of(config, step))
             row["probe_loss"] = nn.functional.cross_entropy(logits, probe_y).item()
             writer.append_activations(step, arrays)
         writer.append(row)

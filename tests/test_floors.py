@@ -13,7 +13,7 @@ FLOORS = (
     ("config", "modes", "norms", "records.files", "records.record", "records"),
     ("command_line", "progress", "networks", "cost", "data", "probes", "tracking", "environment"),
     ("training", "claims"),
-    ("experiment", "launch", "benchmarks", "report", "report_run", "dashboard"),
+    ("measuring", "experiment", "launch", "benchmarks", "report", "report_run", "dashboard"),
     ("scripts",),
 )
 RIGHT_TOWER = ("claims", "report")

@@ -1,0 +1,115 @@
+"""What probes add to a run's record: activations, and what internal covariate shift and its rivals look like before a step."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bn_repro.config import Config, ProbeConfig
+from bn_repro.data.image_folder import FolderBatches
+from bn_repro.data.images import Batches
+from bn_repro.probes import ActivationProbe, gradient_shift, landscape_along_gradient, layer_jacobians, sites_around
+from bn_repro.training.distributed import num_ranks
+from bn_repro.training.loop import TrainState
+from bn_repro.training.schedule import lr_at
+
+
+def activation_probe(network: nn.Module, config: ProbeConfig) -> ActivationProbe:
+    return ActivationProbe(network, sites_around(network), config.percentiles, config.num_units, config.histogram_bins)
+
+
+def generator_of(config: Config, step: int) -> torch.Generator:
+    """Return the generator of all that is drawn to measure before a step; training never draws from it."""
+    seed = np.random.SeedSequence((config.seed, step)).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(seed >> np.uint64(1)))
+
+
+def measures_before_step(state: TrainState, batches: Batches | FolderBatches, probe_x: Tensor, config: Config) -> dict[str, float]:
+    """Return `{"<probe>/<what>": number}` of the probes that are due before the next step; training stays the same, bit for bit.
+
+    `gradient_shift/<layer>/<measure>` and `landscape/<measure>` are of the very batch, learning rate and random numbers of
+    the next step, and there is none after the last. `jacobian/<layer>/<measure>` is of the fixed probe batch.
+
+    Raises:
+        ValueError: several ranks share a batch, so that none sees the gradient of the step.
+    """
+    step, probe, has_next = state.step, config.probe, state.step < config.train.steps
+    due = {
+        name: bool(every) and (step % every == 0) and (has_next or name == "jacobian")
+        for name, every in (
+            ("gradient_shift", probe.gradient_shift_every),
+            ("landscape", probe.landscape_every),
+            ("jacobian", probe.jacobian_every),
+        )
+    }
+    if not any(due.values()) or not all(p.isfinite().all() for p in state.network.parameters()):
+        return {}
+    if num_ranks() > 1:
+        raise ValueError("probe.gradient_shift_every, landscape_every and jacobian_every need a run of one process")
+    lr, found = lr_at(step, config.train), {}
+    layers = layers_over_depth(state.network, probe.num_layers)
+    if due["gradient_shift"] or due["landscape"]:
+        x, y = batches.at(step)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=config.train.precision == "bfloat16"):
+            if due["gradient_shift"]:
+                with learning_at(state.optimizer, lr):
+                    found["gradient_shift"] = gradient_shift(state.network, state.optimizer, loss_fn, x, y, layers)
+            if due["landscape"]:
+                found["landscape"] = landscape_along_gradient(state.network, loss_fn, x, y, lr)
+    if due["jacobian"]:
+        found["jacobian"] = jacobian_measures(state.network, probe_x, layers, generator_of(config, step))
+    return {f"{name}/{what}": value for name, measures in found.items() for what, value in measures.items()}
+
+
+def loss_fn(logits: Tensor, y: Tensor) -> Tensor:
+    return F.cross_entropy(logits.float(), y)
+
+
+@contextmanager
+def learning_at(optimizer: torch.optim.Optimizer, lr: float) -> Iterator[None]:
+    """Give the optimizer a learning rate, and its own back after."""
+    before = [group["lr"] for group in optimizer.param_groups]
+    try:
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        yield
+    finally:
+        for group, own in zip(optimizer.param_groups, before):
+            group["lr"] = own
+
+
+def layers_over_depth(network: nn.Module, num: int) -> list[str]:
+    """Name at most `num` layers with a trainable weight matrix, evenly spread in the network's order, first and last among them."""
+    layers: list[str] = []
+    for name, module in network.named_modules():
+        is_normed = hasattr(module, "affine") and hasattr(module, "norm")
+        weights = [p for p in module.parameters(recurse=is_normed) if p.dim() > 1 and p.requires_grad]
+        if weights and not any(name.startswith(f"{layer}.") for layer in layers):
+            layers.append(name)
+    chosen = np.linspace(0, len(layers) - 1, min(num, len(layers))).round().astype(int)
+    return [layers[index] for index in chosen]
+
+
+def jacobian_measures(network: nn.Module, x: Tensor, layers: list[str], generator: torch.Generator) -> dict[str, float]:
+    """Return `{"<layer>/<measure>": number}` of the singular values of d norm(affine(u)) / du, of the layers that have a norm.
+
+    The measures: `largest` and `root_mean_square` of an example's, and `batch_largest` of the whole batch's; `median` and
+    `smallest` of an example's where all of them are known.
+    """
+    normed = [layer for layer in layers if hasattr(network.get_submodule(layer), "norm")]
+    try:
+        arrays = layer_jacobians(network, x, generator, layers=normed)
+    except torch.linalg.LinAlgError:  # what torch raises of a network about to diverge, whose activations are infinite
+        return {}
+    measures = {}
+    for layer in normed:
+        values = arrays[f"{layer}/singular_values"][0]
+        measures[f"{layer}/largest"] = float(values[0])
+        measures[f"{layer}/root_mean_square"] = float(np.sqrt(arrays[f"{layer}/mean_square"]))
+        measures[f"{layer}/batch_largest"] = float(arrays[f"{layer}/batch_largest"])
+        if arrays[f"{layer}/is_exact"]:
+            measures |= {f"{layer}/median": float(np.median(values)), f"{layer}/smallest": float(values[-1])}
+    return measures
