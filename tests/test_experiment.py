@@ -384,6 +384,8 @@ def test_every_experiment_runs_two_steps(name, tmp_path, monkeypatch, few_images
     arms = {next((override for override in point if override.startswith(("norm=", "arm="))), None): point for point in grid(name)}
     monkeypatch.setattr(command_line, "grid", lambda _: arms.values())
     sizes = [
+        "device=cpu",
+        "train.is_compiled=false",
         "train.steps=2",
         "train.eval_every=1",
         "train.population_batches=2",
