@@ -393,6 +393,7 @@ def test_every_experiment_runs_two_steps(name, tmp_path, monkeypatch, few_images
         "probe.every=1",
         "probe.batch_size=20",
     ]
+    sizes += ["network.width=0.125"] if name.endswith("/gpu") else []
     configs = configs_of(name, [*sizes, "wandb.mode=disabled", f"results_folder={tmp_path}"])
     for config in {config.network.norm: config for config in configs}.values():
         summary = experiment.run(config)
