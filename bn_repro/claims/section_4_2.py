@@ -25,12 +25,12 @@ LABELS = {arm: label for arm, label, _, _ in FIGURE_3}
 
 def figure_2(suffix: str, where: str, experiment: str, has_sigmoids: bool) -> Sequence[Claim]:
     """List the claims of Figures 2 and 3 for one base learning rate, whose arms are those of one experiment."""
-    control = f"{experiment}_control/inception"
 
-    def claim(id: str, statement: str, paper: str, unit: str, arms: tuple[str, str], measure, rule, control: str = control) -> Claim:
+    def claim(id: str, statement: str, paper: str, unit: str, arms: tuple[str, str], measure, rule, control: str | None = None) -> Claim:
         reference, subject = (f"{experiment}/{arm}" for arm in arms)
-        plain = f"{experiment}/inception" if control.endswith("_control/inception") else None  # an arm with BN has none in its place
-        return Claim(f"{id}-{suffix}", "4.2", f"{statement} ({where})", paper, unit, reference, subject, measure, rule, control, plain)
+        # Unless it has a control of its own, plain networks stand for both arms, those of other seeds for the subject.
+        controls = (control, None) if control else (f"{experiment}_control/inception", f"{experiment}/inception")
+        return Claim(f"{id}-{suffix}", "4.2", f"{statement} ({where})", paper, unit, reference, subject, measure, rule, *controls)
 
     claims = [
         claim(
