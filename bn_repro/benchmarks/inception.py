@@ -40,12 +40,12 @@ def compare_inception(config: Config, images: Images, rounds: int, steps: int = 
 
     folded = fold_batch_norms(ours.eval())
     # A single image waits for launches, which folding saves; many wait for convolutions, which it does not.
-    for num_images, bound, repeats in ((1, 1.15, 10), (100, 1.0, 1)):
+    for num_images, repeats in ((1, 10), (100, 1)):
         x, _ = images.between(0, num_images)
         with torch.inference_mode():
             torch.testing.assert_close(folded(x), ours(x), rtol=1e-3, atol=1e-3)
         found = ratios(inference(ours, x, repeats), inference(folded, x, repeats), rounds)
-        yield Comparison(f"inference with folded norms, {num_images} at a time", "unfolded", found, bound, is_speedup=True)
+        yield Comparison(f"inference with folded norms, {num_images} at a time", "unfolded", found, 1.15, is_speedup=True)
 
 
 def written_plainly(network: Inception, config: Config) -> Inception:
