@@ -124,6 +124,7 @@ class ProbeConfig:
     gradient_shift_every: int = knob("steps between two measurements of the gradient shift; 0 makes none", low=0)
     landscape_every: int = knob("steps between two measurements of the loss along the gradient; 0 makes none", low=0)
     jacobian_every: int = knob("steps between two measurements of layer Jacobians; 0 makes none", low=0)
+    magnitudes_every: int = knob("steps between two measurements of how large activations and gradients are; 0 makes none", low=0)
     num_layers: int = knob("layers, spread over the depth, whose gradient shift and Jacobian are measured", low=2)
 
 
@@ -173,7 +174,7 @@ def check(config: Config) -> None:
         re.compile(train.trainable)
     except re.error as error:
         raise ValueError(f"train.trainable={train.trainable} is no regular expression: {error}") from error
-    for name in ("every", "gradient_shift_every", "landscape_every", "jacobian_every"):
+    for name in ("every", "gradient_shift_every", "landscape_every", "jacobian_every", "magnitudes_every"):
         cadence = getattr(config.probe, name)
         if cadence % train.eval_every:
             raise ValueError(f"probe.{name}={cadence} must be a multiple of train.eval_every={train.eval_every}")

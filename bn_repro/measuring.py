@@ -11,10 +11,13 @@ from torch.nn import functional as F
 from bn_repro.config import Config, ProbeConfig
 from bn_repro.data.image_folder import FolderBatches
 from bn_repro.data.images import Batches
-from bn_repro.probes import ActivationProbe, gradient_shift, landscape_along_gradient, layer_jacobians, sites_around
+from bn_repro.probes import ActivationProbe, gradient_shift, landscape_along_gradient, layer_jacobians, magnitudes, sites_around
 from bn_repro.training.distributed import num_ranks
 from bn_repro.training.loop import TrainState
 from bn_repro.training.schedule import lr_at
+
+SPECTRUM_PERCENTILES = (0, 10, 25, 50, 75, 90)
+SMALLEST = 1e-6  # singular values below it count as it, so that one zero is not infinitely far from 1
 
 
 def activation_probe(network: nn.Module, config: ProbeConfig) -> ActivationProbe:
@@ -30,8 +33,9 @@ def generator_of(config: Config, step: int) -> torch.Generator:
 def measures_before_step(state: TrainState, batches: Batches | FolderBatches, probe_x: Tensor, config: Config) -> dict[str, float]:
     """Return `{"<probe>/<what>": number}` of the probes that are due before the next step; training stays the same, bit for bit.
 
-    `gradient_shift/<layer>/<measure>` and `landscape/<measure>` are of the very batch, learning rate and random numbers of
-    the next step, and there is none after the last. `jacobian/<layer>/<measure>` is of the fixed probe batch.
+    `gradient_shift/<layer>/<measure>`, `landscape/<measure>` and `magnitudes/<layer>/<measure>` are of the very batch,
+    learning rate and random numbers of the next step, and there is none after the last. `jacobian/<layer>/<measure>` is of
+    the fixed probe batch.
 
     Raises:
         ValueError: several ranks share a batch, so that none sees the gradient of the step.
@@ -42,16 +46,17 @@ def measures_before_step(state: TrainState, batches: Batches | FolderBatches, pr
         for name, every in (
             ("gradient_shift", probe.gradient_shift_every),
             ("landscape", probe.landscape_every),
+            ("magnitudes", probe.magnitudes_every),
             ("jacobian", probe.jacobian_every),
         )
     }
     if not any(due.values()) or not all(p.isfinite().all() for p in state.network.parameters()):
         return {}
     if num_ranks() > 1:
-        raise ValueError("probe.gradient_shift_every, landscape_every and jacobian_every need a run of one process")
+        raise ValueError("probe.gradient_shift_every, landscape_every, magnitudes_every and jacobian_every need a run of one process")
     lr, found = lr_at(step, config.train), {}
     layers = layers_over_depth(state.network, probe.num_layers)
-    if due["gradient_shift"] or due["landscape"]:
+    if due["gradient_shift"] or due["landscape"] or due["magnitudes"]:
         x, y = batches.at(step)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=config.train.precision == "bfloat16"):
             if due["gradient_shift"]:
@@ -59,6 +64,8 @@ def measures_before_step(state: TrainState, batches: Batches | FolderBatches, pr
                     found["gradient_shift"] = gradient_shift(state.network, state.optimizer, loss_fn, x, y, layers)
             if due["landscape"]:
                 found["landscape"] = landscape_along_gradient(state.network, loss_fn, x, y, lr)
+            if due["magnitudes"]:
+                found["magnitudes"] = magnitudes(state.network, loss_fn, x, y)
     if due["jacobian"]:
         found["jacobian"] = jacobian_measures(state.network, probe_x, layers, generator_of(config, step))
     return {f"{name}/{what}": value for name, measures in found.items() for what, value in measures.items()}
@@ -96,8 +103,9 @@ def layers_over_depth(network: nn.Module, num: int) -> list[str]:
 def jacobian_measures(network: nn.Module, x: Tensor, layers: list[str], generator: torch.Generator) -> dict[str, float]:
     """Return `{"<layer>/<measure>": number}` of the singular values of d norm(affine(u)) / du, of the layers that have a norm.
 
-    The measures: `largest` and `root_mean_square` of an example's, and `batch_largest` of the whole batch's; `median` and
-    `smallest` of an example's where all of them are known.
+    The measures: `largest` and `root_mean_square` of an example's, and `batch_largest` of the whole batch's. Where all of an
+    example's are known: their percentiles `p0` to `p90`; `distance_from_one`, the mean of |ln s|; and `spread`, the standard
+    deviation of ln s, which the layer's scale does not change.
     """
     normed = [layer for layer in layers if hasattr(network.get_submodule(layer), "norm")]
     try:
@@ -106,10 +114,12 @@ def jacobian_measures(network: nn.Module, x: Tensor, layers: list[str], generato
         return {}
     measures = {}
     for layer in normed:
-        values = arrays[f"{layer}/singular_values"][0]
+        values = arrays[f"{layer}/singular_values"][0].astype(float)
         measures[f"{layer}/largest"] = float(values[0])
         measures[f"{layer}/root_mean_square"] = float(np.sqrt(arrays[f"{layer}/mean_square"]))
         measures[f"{layer}/batch_largest"] = float(arrays[f"{layer}/batch_largest"])
         if arrays[f"{layer}/is_exact"]:
-            measures |= {f"{layer}/median": float(np.median(values)), f"{layer}/smallest": float(values[-1])}
+            measures |= {f"{layer}/p{p}": float(np.percentile(values, p)) for p in SPECTRUM_PERCENTILES}
+            logs = np.log(np.maximum(values, SMALLEST))
+            measures |= {f"{layer}/distance_from_one": float(np.abs(logs).mean()), f"{layer}/spread": float(logs.std())}
     return measures

@@ -17,7 +17,13 @@ from bn_repro.training.loop import train
 from bn_repro.training.schedule import lr_at
 
 pytestmark = pytest.mark.usefixtures("restored_torch_settings")
-UNWATCHED = ("probe.every=0", "probe.gradient_shift_every=0", "probe.landscape_every=0", "probe.jacobian_every=0")
+UNWATCHED = (
+    "probe.every=0",
+    "probe.gradient_shift_every=0",
+    "probe.landscape_every=0",
+    "probe.jacobian_every=0",
+    "probe.magnitudes_every=0",
+)
 
 
 def smoke(folder, *overrides, experiment="covariate_shift"):
@@ -55,7 +61,8 @@ def test_rows_have_what_is_due(tmp_path):
     experiment.run(config)
     due = {row["step"]: {name.split("/")[0] for name in row if "/" in name} for row in Run(run_folder(config)).metrics}
     both = {"gradient_shift", "landscape"}
-    assert due == {0: both | {"jacobian"}, 10: set(), 20: both, 30: {"jacobian"}, 40: both, 50: set(), 60: {"jacobian"}}
+    rare = {"jacobian", "magnitudes"}
+    assert due == {0: both | rare, 10: set(), 20: both, 30: rare, 40: both, 50: set(), 60: {"jacobian"}}
     row = Run(run_folder(config)).metrics[2]
     assert {name.split("/")[1] for name in row if name.startswith("gradient_shift/")} == {"hidden.0", "hidden.1", "hidden.2", "output"}
     assert row["gradient_shift/hidden.0/shift"] == 0 < row["gradient_shift/hidden.1/shift"]
@@ -106,6 +113,18 @@ def test_distributions_of_noisy_norms_are_measured_with_noise_of_their_own(tmp_p
     assert shifts[0] != shifts[1]
 
 
+def test_a_spectrum_in_numbers(monkeypatch):
+    values = np.exp([[2.0, 1.0, 0.0, -1.0, -2.0]])
+    arrays = {"0/singular_values": values, "0/mean_square": 4.0, "0/batch_largest": 3.0, "0/is_exact": True}
+    monkeypatch.setattr(measuring, "layer_jacobians", lambda *_, **__: arrays)
+    network = torch.nn.Sequential(torch.nn.Module())
+    network[0].norm = torch.nn.Identity()
+    found = measuring.jacobian_measures(network, torch.zeros(1), ["0"], torch.Generator())
+    assert found["0/distance_from_one"] == pytest.approx(1.2) and found["0/spread"] == pytest.approx(2**0.5)
+    assert (found["0/p0"], found["0/p50"], found["0/largest"]) == pytest.approx((np.exp(-2), 1, np.exp(2)))
+    assert (found["0/root_mean_square"], found["0/batch_largest"]) == (2.0, 3.0)
+
+
 def test_each_step_and_seed_draws_its_own():
     config = composed("experiment=covariate_shift/smoke", "norm=batch", "seed=0")
     draws = [
@@ -144,7 +163,7 @@ def test_several_ranks_are_refused(tmp_path, monkeypatch):
         measures_before_step(state, batches, images.between(0, 10)[0], config)
 
 
-@pytest.mark.parametrize("knob", ["gradient_shift_every", "landscape_every", "jacobian_every"])
+@pytest.mark.parametrize("knob", ["gradient_shift_every", "landscape_every", "jacobian_every", "magnitudes_every"])
 def test_a_cadence_is_a_multiple_of_the_rows(tmp_path, knob):
     with pytest.raises(ValueError, match=f"probe.{knob}=15 must be a multiple of train.eval_every=10"):
         experiment.run(smoke(tmp_path, "norm=batch", f"probe.{knob}=15"))

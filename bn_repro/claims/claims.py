@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from bn_repro.claims import measures
 from bn_repro.claims.claim import Claim
+from bn_repro.claims.covariate_shift import COVARIATE_SHIFT
 from bn_repro.claims.measures import difference, increase, over_subjects, reduction
 from bn_repro.claims.section_4_2 import SECTION_4_2
 from bn_repro.claims.verdicts import Above, Below
@@ -58,6 +59,7 @@ CLAIMS: tuple[Claim, ...] = (
     *figure_1("common", "no momentum, both at the best learning rate without BN", PLAIN, BN, "mnist_control/plain_common"),
     *figure_1("best", "each at its own best", PLAIN_BEST, BN_BEST, "mnist_control/plain_best"),
     *SECTION_4_2,
+    *COVARIATE_SHIFT,
     Claim(
         "sec2-bias",
         "2",

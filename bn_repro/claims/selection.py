@@ -15,6 +15,13 @@ def runs_of(root: Path, arm: str, tier: str) -> dict[int, Run]:
     return dict(sorted((int(name["seed"]), run) for name, run in named_runs(root, arm, tier, NAME)))
 
 
+def runs_of_arms(root: Path, arms: str, tier: str) -> dict[int, tuple[Run, ...]]:
+    """Return the complete runs of each arm of `<experiment>/<arm>+<arm>`, by seeds that all of them have."""
+    experiment, names = arms.split("/")
+    found = [runs_of(root, f"{experiment}/{name}", tier) for name in names.split("+")]
+    return {seed: tuple(runs[seed] for runs in found) for seed in found[0] if all(seed in runs for runs in found)}
+
+
 def sweeps_of(root: Path, arm: str, tier: str) -> dict[int, Sweep]:
     """Return the sweeps of `<experiment>/<norm>` on real data, by seed; those of all rates that the widest has."""
     sweeps: dict[int, Sweep] = {}
@@ -35,5 +42,7 @@ def named_runs(root: Path, arm: str, tier: str, pattern: re.Pattern[str]) -> lis
     ]
 
 
-def runs_in(selected: Run | Sweep) -> list[Run]:
-    return [selected] if isinstance(selected, Run) else list(selected.values())
+def runs_in(selected: Run | tuple[Run, ...] | Sweep) -> list[Run]:
+    if isinstance(selected, Run):
+        return [selected]
+    return list(selected.values() if isinstance(selected, dict) else selected)

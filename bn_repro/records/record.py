@@ -17,6 +17,7 @@ from bn_repro.config import Config
 from bn_repro.records import files
 
 FINISHED, DIVERGED = "finished", "diverged"
+NAMES = "names"  # of the arrays that a file of activations packs
 
 
 def address_of(config: Config) -> str:
@@ -73,10 +74,9 @@ class RunWriter:
         """Force all rows so far to the disk; called before a checkpoint, so that none is ahead of its rows."""
         os.fsync(self._metrics.fileno())
         if self.activation_rows:
-            buffer = io.BytesIO()
             names = self.activation_rows[0]
-            np.savez_compressed(buffer, **{name: np.stack([row[name] for row in self.activation_rows]) for name in names})
-            files.write_atomically(self.folder / files.ACTIVATIONS, buffer.getvalue())
+            stacked = {name: np.stack([row[name] for row in self.activation_rows]) for name in names}
+            files.write_atomically(self.folder / files.ACTIVATIONS, packed(stacked))
 
     def rewind(self, step: int) -> None:
         """Forget every row of `step` and later, as well as a row cut short by a kill."""
@@ -91,8 +91,7 @@ class RunWriter:
         self.activation_rows = []
         path = self.folder / files.ACTIVATIONS
         if step and path.exists():
-            with np.load(path) as stacked:
-                arrays = {name: stacked[name] for name in stacked.files}
+            arrays = unpacked(path)
             num_kept = int((arrays["step"] < step).sum())
             self.activation_rows = [{name: array[row] for name, array in arrays.items()} for row in range(num_kept)]
 
@@ -154,16 +153,37 @@ class Run:
     def activations(self) -> dict[str, np.ndarray]:
         """Return `{"step": (R,), "<layer>/<place>/<measure>": (R, ...)}`; empty if no probe ran."""
         path = self.folder / files.ACTIVATIONS
-        if not path.exists():
-            return {}
-        with np.load(path) as stacked:
-            return {name: stacked[name] for name in stacked.files}
+        return unpacked(path) if path.exists() else {}
 
     def column(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Return (steps, values) of one metric over the rows that have it."""
         rows = [(row["step"], row[name]) for row in self.metrics if row.get(name) is not None]
         steps, values = zip(*rows) if rows else ((), ())
         return np.asarray(steps, dtype=int), np.asarray(values, dtype=float)
+
+
+def packed(arrays: dict[str, np.ndarray]) -> bytes:
+    """Encode arrays as an npz, equal measures of all sites as one: hundreds of small files would be mostly headers."""
+    alike: dict[tuple, list[str]] = {}
+    for name, array in arrays.items():
+        alike.setdefault((name.rpartition("/")[2], array.shape, array.dtype.str), []).append(name)
+    content = {NAMES: np.array(list(arrays))}
+    for number, names in enumerate(alike.values()):
+        content |= {f"{number}/{NAMES}": np.array(names), f"{number}/values": np.stack([arrays[name] for name in names])}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **content)
+    return buffer.getvalue()
+
+
+def unpacked(file: Path | io.BytesIO) -> dict[str, np.ndarray]:
+    """Return the arrays of a file that `packed` made, in their order, or of one that has each by itself, as older records do."""
+    with np.load(file) as stored:
+        content = {name: stored[name] for name in stored.files}
+    if NAMES not in content:
+        return content
+    groups = [name.rpartition("/")[0] for name in content if name.endswith(f"/{NAMES}")]
+    found = {name: array for group in groups for name, array in zip(content[f"{group}/{NAMES}"].tolist(), content[f"{group}/values"])}
+    return {name: found[name] for name in content[NAMES].tolist()}
 
 
 def find_runs(root: Path, experiment: str, tier: str) -> list[Run]:

@@ -2,6 +2,7 @@
 
 import pytest
 from made_up_records import MadeUp, percentiles_moving, write, write_tier
+from made_up_shifts import write_shift_tier
 from made_up_trainings import LEARNING_RATES, write_inception_tier
 
 from bn_repro.claims.claims import CLAIMS
@@ -15,6 +16,7 @@ NEEDING_SECTION_2 = {claim.id for claim in CLAIMS if "faulty_norm" in claim.expe
 def test_records_that_show_the_claims_reproduce_them_and_their_controls_do_not(tmp_path):
     write_tier(tmp_path, "quick")
     write_inception_tier(tmp_path, "quick")
+    write_shift_tier(tmp_path, "quick")
     answers = {answer.id: answer for answer in judge_all(tmp_path, "quick")}
     for id, answer in answers.items():
         if id in NEEDING_SECTION_2:
@@ -23,7 +25,7 @@ def test_records_that_show_the_claims_reproduce_them_and_their_controls_do_not(t
             assert answer.verdict == REPRODUCED, answer
             assert answer.control_verdict != REPRODUCED, answer
             assert answer.n == 3
-            assert len(answer.runs) in (3, 6, 6 * len(LEARNING_RATES))
+            assert len(answer.runs) in (3, 6, 9, 6 * len(LEARNING_RATES))
 
 
 def test_negative_control_a_bn_arm_without_bn_reproduces_nothing(tmp_path):
