@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from bn_repro.claims.drift import drift_of_layer
+from bn_repro.claims.drift import drift_of_layer, layers_at
 from bn_repro.claims.selection import NAME
+from bn_repro.claims.shift import INPUTS
 from bn_repro.config import WandbConfig
 from bn_repro.records.record import Run, find_runs
 from bn_repro.report.claim_table import HEADERS, VERDICT_COLORS, columns
 from bn_repro.report.report import Report
 from bn_repro.tracking import start_wandb
 
-PLACE = "after_norm"  # the inputs of the nonlinearities, as in Figures 1b and 1c
 JOB_TYPE = "report"
 CLAIM_TABLE = "claims"
 Rows = Sequence[Sequence[Any]]  # a header first
@@ -85,16 +85,11 @@ def drift_rows(runs: Sequence[Run]) -> Rows:
     for run in runs:
         name = NAME.fullmatch(run.folder.name)
         if name and len(run.activations.get("step", ())) > 1:
-            for depth, layer in enumerate(layers_of(run), start=1):
-                found.setdefault((name["arm"], depth, layer), []).append(drift_of_layer(run.activations, f"{layer}/{PLACE}"))
+            for depth, layer in enumerate(layers_at(run.activations, INPUTS), start=1):
+                found.setdefault((name["arm"], depth, layer), []).append(drift_of_layer(run.activations, f"{layer}/{INPUTS}"))
     measures = list(next(iter(found.values()))[0]) if found else []
     rows = [
         (arm, depth, layer, len(seeds), *(float(np.mean([seed[measure] for seed in seeds])) for measure in measures))
         for (arm, depth, layer), seeds in found.items()
     ]
     return [("arm", "depth", "layer", "n", *measures), *rows]
-
-
-def layers_of(run: Run) -> list[str]:
-    """List the layers whose inputs to the nonlinearity were recorded, in the order of the network."""
-    return [name.removesuffix(f"/{PLACE}/histogram") for name in run.activations if name.endswith(f"/{PLACE}/histogram")]

@@ -57,12 +57,17 @@ def drift(activations: Mapping[str, np.ndarray], place: str) -> dict[str, np.nda
     Raises:
         ValueError: nothing was recorded there.
     """
-    layers = [name.removesuffix(f"/{place}/histogram") for name in activations if name.endswith(f"/{place}/histogram")]
+    layers = layers_at(activations, place)
     if not layers:
         places = sorted({name.split("/")[-2] for name in activations if name.endswith("/histogram")})
         raise ValueError(f"place '{place}' was not recorded; choices: {', '.join(places)}")
     rows = [drift_of_layer(activations, f"{layer}/{place}") for layer in layers]
     return {measure: np.array([row[measure] for row in rows]) for measure in rows[0]}
+
+
+def layers_at(activations: Mapping[str, np.ndarray], place: str) -> list[str]:
+    """List the layers that were recorded at a place, in the record's order, which is that of the network."""
+    return [name.removesuffix(f"/{place}/histogram") for name in activations if name.endswith(f"/{place}/histogram")]
 
 
 def drift_of_layer(activations: Mapping[str, np.ndarray], site: str) -> dict[str, float]:

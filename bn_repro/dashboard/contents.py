@@ -1,15 +1,16 @@
 """What the records of a tier have to show: experiments, their arms, layers, percentiles and sections of metrics, and figures."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bn_repro.claims.drift import layers_at
 from bn_repro.claims.selection import NAME
+from bn_repro.claims.shift import INPUTS
 from bn_repro.records.files import FIGURES
 from bn_repro.records.record import find_runs
-from bn_repro.report_run import layers_of
+from bn_repro.report.distribution_figures import spread
 
-MAX_LAYERS = 6  # of a deep network, evenly spread and with the last
+MAX_LAYERS = 6  # of a deep network, evenly spread
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,8 @@ def shown_in(root: Path, experiment: str, tier: str) -> Shown:
     return Shown(
         experiment,
         tuple(arms),
-        tuple(spread(layers_of(runs[0]), MAX_LAYERS)),
+        tuple(spread(layers_at(runs[0].activations, INPUTS), MAX_LAYERS)),
         tuple(f"p{p:g}" for p in runs[0].config["probe.percentiles"]),
         tuple(sorted({name.split("/")[0] for name in metrics})),
         any(row.get("bias_norm") is not None for row in runs[0].metrics),
     )
-
-
-def spread(layers: Sequence[str], number: int) -> list[str]:
-    """Return at most so many of the layers, evenly spread, the last among them."""
-    return [layers[-1 - len(layers) * place // number] for place in reversed(range(number))] if len(layers) > number else list(layers)

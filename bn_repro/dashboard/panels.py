@@ -8,7 +8,8 @@ from typing import Any
 
 import wandb_workspaces.reports.v2 as wr
 
-from bn_repro.report_run import CLAIM_TABLE, PLACE, drift_table, figure_key
+from bn_repro.claims.shift import INPUTS
+from bn_repro.report_run import CLAIM_TABLE, drift_table, figure_key
 
 COLUMNS, PANEL_WIDTH, PANEL_HEIGHT = 3, 8, 7  # of a grid that is 24 wide
 DRIFTS = {"median_path": "path of the median", "wasserstein_to_final": "Wasserstein-1 distance to the final distribution"}
@@ -18,6 +19,16 @@ MEASURES = {
         "loss(_min|_max)?": "loss along the gradient",
         "gradient_change_(min|max)": "change of the gradient",
         "beta_smoothness": "effective beta-smoothness",
+    },
+    "jacobian": {
+        "distance_from_one": "mean |ln s| of the singular values",
+        "spread": "spread of ln s",
+        "batch_largest": "largest singular value of the whole batch's map",
+    },
+    "magnitudes": {
+        "affine": "root mean square of activations",
+        "affine_gradient": "root mean square of the gradients in them",
+        "weight_gradient": "root mean square of the gradient in W",
     },
 }
 
@@ -42,20 +53,20 @@ def accuracy_panels() -> list[Any]:
 def percentile_panels(layers: Sequence[str], percentiles: Sequence[str]) -> list[Any]:
     names = ", ".join(percentiles)
     return [
-        curve(f"{names} before the nonlinearity, {layer}", *(f"percentiles/{layer}/{PLACE}/{p}" for p in percentiles)) for layer in layers
+        curve(f"{names} before the nonlinearity, {layer}", *(f"percentiles/{layer}/{INPUTS}/{p}" for p in percentiles)) for layer in layers
     ]
 
 
 def histogram_panels(layers: Sequence[str]) -> list[Any]:
     """Draw heat maps over training; W&B draws those of the first run, or of one group of runs."""
-    return [wr.LinePlot(title=f"Histogram, {layer}", x="step", y=[f"histograms/{layer}/{PLACE}"]) for layer in layers]
+    return [wr.LinePlot(title=f"Histogram, {layer}", x="step", y=[f"histograms/{layer}/{INPUTS}"]) for layer in layers]
 
 
 def moving_panels() -> list[Any]:
     return [
-        curve("Median of every layer", regex=f"^percentiles/.*/{PLACE}/p50$"),
-        curve("Standard deviation of every layer", regex=f"^std/.*/{PLACE}$"),
-        curve("Saturated share of every layer", regex=f"^saturated/.*/{PLACE}$"),
+        curve("Median of every layer", regex=f"^percentiles/.*/{INPUTS}/p50$"),
+        curve("Standard deviation of every layer", regex=f"^std/.*/{INPUTS}$"),
+        curve("Saturated share of every layer", regex=f"^saturated/.*/{INPUTS}$"),
     ]
 
 

@@ -1,6 +1,5 @@
 """How claims are written as rows: for a terminal, for the README, and cell by cell for the pages."""
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -10,6 +9,7 @@ from rich.text import Text
 
 from bn_repro.claims.judging import Answer
 from bn_repro.claims.verdicts import INCONCLUSIVE, NOT_REPRODUCED, NOT_RUN, PARTLY, REPRODUCED
+from bn_repro.report.numbers import with_interval
 from bn_repro.report.report import Report
 
 VERDICT_COLORS = {
@@ -19,19 +19,6 @@ VERDICT_COLORS = {
     INCONCLUSIVE: ("yellow", "#7A5A00"),
     NOT_RUN: ("bright_black", "#666666"),
 }
-
-
-def number(value: float | None) -> str:
-    if value is None or not math.isfinite(value):
-        return "-"
-    return f"{value:.1e}" if value and abs(value) < 0.005 else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
-
-
-def with_interval(row: dict) -> str:
-    """Write an estimate as `2.1 [1.9, 2.4] x`; a bound that does not exist as a dash."""
-    if row["verdict"] == NOT_RUN:
-        return "-"
-    return f"{number(row['estimate'])} [{number(row['low'])}, {number(row['high'])}]"
 
 
 def columns(report: Report, answer: Answer) -> tuple[str, ...]:

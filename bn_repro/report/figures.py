@@ -30,7 +30,7 @@ STYLES = {
     "with layer norm": Style("#009E73", "-."),
     "with group norm": Style("#E69F00", "-."),
     "with noisy BN": Style("#56B4E9", ":"),
-    "with noise, without BN": Style("#CC79A7", ":"),
+    "with noise, without BN": Style("#CC79A7", (0, (3, 1, 1, 1))),
     "Inception": Style("#D55E00", "--"),
     "BN-Baseline": Style("#0072B2", "-"),
     "BN-x5": Style("#009E73", "-"),

@@ -14,6 +14,7 @@ from bn_repro.report.figures import Arm, figure_1a, figure_1bc, figure_faulty
 from bn_repro.report.inception_figures import figure_2, figure_3, figure_sweep
 from bn_repro.report.protocol import inception_protocols, mnist_protocol
 from bn_repro.report.section import Section, command, machines
+from bn_repro.report.shift_section import shift_sections
 
 Rows = tuple[tuple[str, ...], ...]
 
@@ -88,7 +89,7 @@ def sections(root: Path, tier: str) -> list[Section]:
         experiments = dict.fromkeys(arm.split("/")[0] for _, arm in plan.arms)
         runs = [run for _, runs in arms for run in runs]
         drawn.append(section(plan.name, plan.title, f"{plan.caption} {counts}.", command(tier, *experiments), plan.draw(arms), runs))
-    return drawn + sweep_section(root, tier) + mnist_protocol(root, tier) + inception_protocols(root, tier)
+    return drawn + sweep_section(root, tier) + shift_sections(root, tier) + mnist_protocol(root, tier) + inception_protocols(root, tier)
 
 
 def section(name: str, title: str, caption: str, command: str, drawn: Figure | Rows, runs: Sequence[Run]) -> Section:

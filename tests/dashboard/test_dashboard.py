@@ -16,7 +16,11 @@ wr = pytest.importorskip("wandb_workspaces.reports.v2", reason="the extra dashbo
 from bn_repro.dashboard import dashboard  # noqa: E402
 
 SCRIPT = "scripts/dashboard.py"
-LATER = {"gradient_shift/hidden.2/relative": 0.5, "gradient_shift/hidden.2/cosine": 0.9, "landscape/beta_smoothness": 2.0, "later/x": 1.0}
+LATER = {
+    "gradient_shift/hidden.2/relative": 0.5, "gradient_shift/hidden.2/cosine": 0.9, "landscape/beta_smoothness": 2.0,
+    "jacobian/hidden.2/distance_from_one": 0.4, "jacobian/hidden.2/spread": 0.3, "jacobian/hidden.2/batch_largest": 2.0,
+    "magnitudes/hidden.2/affine": 1.0, "magnitudes/hidden.2/affine_gradient": 0.1, "magnitudes/hidden.2/weight_gradient": 0.1, "later/x": 1.0,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +54,7 @@ def test_workspace_has_a_section_for_each_measure(made):
     sections = {section.name: section.panels for section in workspace.sections}
     assert list(sections) == [
         "Claims", "Accuracy and loss", "Percentiles by layer", "Histograms by layer", "Drift", "Biases (section 2)", "Gradient shift",
-        "Landscape", "Later", "Figures",
+        "Landscape", "Jacobian", "Magnitudes", "Later", "Figures",
     ]  # fmt: skip
     assert sections["Claims"][0].table_name == "claims"
     assert [series(panel) for panel in sections["Accuracy and loss"][:3]] == [["eval/accuracy"], ["eval/loss"], ["train/loss"]]
@@ -112,7 +116,7 @@ def test_runs_that_are_not_mirrored_are_not_shown(folder, tmp_path):
 
 def test_layers_of_a_deep_network_are_spread():
     assert spread(list("abc"), 6) == list("abc")
-    assert spread(list("abcdefghijkl"), 6) == list("bdfhjl") and spread(list("abcdefg"), 3) == list("ceg")
+    assert spread(list("abcdefghijkl"), 6) == list("acehjl") and spread(list("abcdefg"), 3) == list("adg")
 
 
 @pytest.fixture

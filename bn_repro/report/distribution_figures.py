@@ -1,0 +1,167 @@
+"""How the distributions of every layer move in training: percentiles, histograms and drift, with and without BN (Figures 1b, 1c)."""
+
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bn_repro.claims.drift import kolmogorov_smirnov, layers_at
+from bn_repro.claims.shift import INPUTS
+from bn_repro.records.record import Run
+from bn_repro.report.figures import SETTINGS, STYLES, Arm, thousands
+
+MOST_RIDGES = 8
+MOST_LAYERS = 4  # of histograms over training, which need room
+PLACES = {"before_norm": "before the norm", "after_norm": "after the norm, before the nonlinearity"}
+
+
+def grid_of(layers: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Place layers as Figure 5 lists them: {layer: (row, column)}, a row for each module, a column for each of its layers."""
+    modules: dict[str, list[str]] = {}
+    for layer in layers:
+        parts = layer.split(".")
+        modules.setdefault(".".join(parts[:2]) if parts[0] == "inception" else parts[0], []).append(layer)
+    columns = list(dict.fromkeys(branch_of(layer) for layer in max(modules.values(), key=len)))
+    places = {}
+    for row, members in enumerate(modules.values()):
+        for number, layer in enumerate(members):
+            branch = branch_of(layer)
+            places[layer] = row, columns.index(branch) if branch in columns else number
+    return places
+
+
+def branch_of(layer: str) -> str:
+    """Return a layer's name within its module."""
+    parts = short_name(layer).split(".")
+    return ".".join(parts[1:])
+
+
+def short_name(layer: str) -> str:
+    """Return a layer's name as Figure 5 has it, such as `3a.reduce_3x3`."""
+    return layer.removeprefix("inception.").replace("reductions.", "")
+
+
+def figure_percentiles(arms: Sequence[Arm]) -> Figure:
+    """Draw the lowest to highest percentile as a band and the median as a line, of all units' inputs to every nonlinearity; seed 0."""
+    runs = {label: runs[0] for label, runs in arms}
+    layers = layers_at(next(iter(runs.values())).activations, INPUTS)
+    places = grid_of(layers)
+    num_rows, num_columns = (1 + max(place[axis] for place in places.values()) for axis in (0, 1))
+    values = np.concatenate([run.activations[f"{layer}/{INPUTS}/percentiles"].ravel() for run in runs.values() for layer in layers])
+    limit = float(np.nanpercentile(np.abs(values), 98))
+    height, font_size = (0.95, 7) if num_rows > 1 else (2.6, 10)
+    with matplotlib.rc_context({**SETTINGS, "font.size": font_size}):
+        figure = Figure(figsize=(max(9.0, 1.6 * num_columns), 0.8 + height * num_rows))
+        axes = figure.subplots(num_rows, num_columns, sharex=True, sharey=True, squeeze=False)
+    for axis in axes.flat:
+        axis.set_visible(False)
+    for layer, place in places.items():
+        axis: Axes = axes[place]
+        axis.set_visible(True)
+        for label, run in runs.items():
+            percentiles = run.activations[f"{layer}/{INPUTS}/percentiles"]
+            steps, color = run.activations["step"], STYLES[label].color
+            axis.fill_between(steps, percentiles[:, 0], percentiles[:, -1], color=color, alpha=0.2, linewidth=0)
+            axis.plot(
+                steps, percentiles[:, percentiles.shape[1] // 2], color=color, linestyle=STYLES[label].line, linewidth=1.3, label=label
+            )
+        axis.set_title(short_name(layer), loc="left", pad=2, fontsize=font_size)
+        axis.xaxis.set_major_formatter(thousands)
+        axis.set(xlim=(0, None), ylim=(-limit, limit))
+        axis.tick_params(labelleft=place[1] == 0, labelbottom=is_lowest(place, places))
+    figure.supxlabel("training steps", fontsize=10)
+    figure.supylabel("input to the nonlinearity", fontsize=10)
+    handles = axes[next(iter(places.values()))].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper right", ncols=len(runs), frameon=False, fontsize=10)
+    return figure
+
+
+def is_lowest(place: tuple[int, int], places: dict[str, tuple[int, int]]) -> bool:
+    return all(row <= place[0] for row, column in places.values() if column == place[1])
+
+
+def figure_ridges(arms: Sequence[Arm]) -> Figure:
+    """Draw the histogram of a layer's inputs to the nonlinearity at steps of training, one above the other; seed 0."""
+    runs = [(label, runs[0]) for label, runs in arms]
+    layers = spread(layers_at(runs[0][1].activations, INPUTS), MOST_LAYERS)
+    with matplotlib.rc_context(SETTINGS):
+        figure = Figure(figsize=(2.4 * len(layers) + 1.2, 2.7 * len(runs)))
+        axes = figure.subplots(len(runs), len(layers), squeeze=False, sharex="col")
+    bounds = [central_range([run for _, run in runs], f"{layer}/{INPUTS}") for layer in layers]
+    for row, (label, run) in zip(axes, runs):
+        for axis, layer, shown in zip(row, layers, bounds):
+            draw_ridges(axis, run, f"{layer}/{INPUTS}", STYLES[label].color, shown)
+            axis.set_title(f"{short_name(layer)}\n{label}", fontsize=8, loc="left")
+        row[0].set_ylabel("training steps")
+    for axis, shown in zip(axes[-1], bounds):
+        axis.set(xlim=shown, xlabel="input to the nonlinearity")
+    return figure
+
+
+def draw_ridges(axis: Axes, run: Run, site: str, color: str, shown: tuple[float, float]) -> None:
+    """Draw densities upwards from baselines, the first step's lowest; each as high as the highest of them all allows."""
+    histograms = run.activations[f"{site}/histogram"].astype(float)
+    edges = edges_of(run, site)
+    centers = (edges[1:] + edges[:-1]) / 2
+    is_shown = (edges[1:] > shown[0]) & (edges[:-1] < shown[1])
+    chosen = np.unique(np.linspace(0, len(histograms) - 1, min(MOST_RIDGES, len(histograms))).round().astype(int))
+    densities = histograms / np.maximum(histograms.sum(1, keepdims=True), 1)
+    height = 1.8 / max(densities[chosen].max(), 1e-9)
+    for level, row in reversed(list(enumerate(chosen))):
+        ridge = level + height * densities[row][is_shown]
+        axis.fill_between(centers[is_shown], level, ridge, facecolor=(color, 0.45), edgecolor=color, linewidth=0.8, zorder=2 - level / 100)
+    axis.set_yticks(range(len(chosen)), [thousands(float(step)) for step in run.activations["step"][chosen]])
+    axis.tick_params(axis="y", labelsize=8, length=0)
+    axis.grid(visible=False)
+
+
+def edges_of(run: Run, site: str) -> np.ndarray:
+    low, high = run.activations[f"{site}/range"][0]
+    return np.linspace(low, high, run.activations[f"{site}/histogram"].shape[1] + 1)
+
+
+def central_range(runs: Sequence[Run], site: str) -> tuple[float, float]:
+    """Return the interval of all but half a percent of the values on either side, over the whole of training and all runs."""
+    counts = sum(run.activations[f"{site}/histogram"].sum(0, dtype=float) for run in runs)
+    shares, edges = np.cumsum(counts) / counts.sum(), edges_of(runs[0], site)
+    first, last = np.searchsorted(shares, [0.005, 0.995])
+    return float(edges[first]), float(edges[last + 1])
+
+
+def spread(layers: Sequence[str], number: int) -> list[str]:
+    """Return at most so many of the layers, evenly spread, first and last among them."""
+    chosen = np.linspace(0, len(layers) - 1, min(number, len(layers))).round().astype(int)
+    return [layers[index] for index in chosen]
+
+
+def figure_drift(arms: Sequence[Arm]) -> Figure:
+    """Draw, for every layer and record, how far its distribution is from its final one; a panel for each arm, means over seeds."""
+    maps = {
+        (place, label): np.mean([distances_to_final(run, place) for run in runs], axis=0) for place in PLACES for label, runs in arms
+    }  # (layers, records) each
+    highest = max(float(np.nanmax(distances)) for distances in maps.values())
+    with matplotlib.rc_context({**SETTINGS, "axes.grid": False}):
+        figure = Figure(figsize=(2.9 * len(arms) + 1, 6))
+        axes = figure.subplots(len(PLACES), len(arms), squeeze=False, sharex=True, sharey=True)
+    for row, (place, words) in zip(axes, PLACES.items()):
+        for axis, (label, runs) in zip(row, arms):
+            distances, steps = maps[place, label], runs[0].activations["step"]
+            half = (steps[1] - steps[0]) / 2
+            extent = (steps[0] - half, steps[-1] + half, len(distances) + 0.5, 0.5)
+            image = axis.imshow(distances, aspect="auto", extent=extent, cmap="magma_r", vmin=0, vmax=highest, interpolation="none")
+            axis.set_title(f"{label}\n{words}", fontsize=9, loc="left")
+            axis.xaxis.set_major_formatter(thousands)
+            axis.yaxis.get_major_locator().set_params(integer=True)
+        row[0].set_ylabel("layer, from the input")
+    for axis in axes[-1]:
+        axis.set_xlabel("training steps")
+    figure.colorbar(image, ax=axes, label="Kolmogorov-Smirnov distance to the final distribution", shrink=0.8)
+    return figure
+
+
+def distances_to_final(run: Run, place: str) -> np.ndarray:
+    """Return the Kolmogorov-Smirnov distance of each record of each layer to its last: (layers, records)."""
+    histograms = [run.activations[f"{layer}/{place}/histogram"] for layer in layers_at(run.activations, place)]
+    return np.stack([kolmogorov_smirnov(counts, counts[-1:]) for counts in histograms])

@@ -1,0 +1,18 @@
+"""How a number and an estimate with its interval are written."""
+
+import math
+
+from bn_repro.claims.verdicts import NOT_RUN
+
+
+def number(value: float | None) -> str:
+    if value is None or not math.isfinite(value):
+        return "-"
+    return f"{value:.1e}" if value and abs(value) < 0.005 else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def with_interval(row: dict) -> str:
+    """Write an estimate as `2.1 [1.9, 2.4] x`; a bound that does not exist as a dash."""
+    if row["verdict"] == NOT_RUN:
+        return "-"
+    return f"{number(row['estimate'])} [{number(row['low'])}, {number(row['high'])}]"

@@ -1,0 +1,161 @@
+"""Is it internal covariate shift: each definition's verdict for each network side by side, what they say together, and the pictures."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from bn_repro.claims.covariate_shift import COVARIATE_SHIFT, NETWORKS
+from bn_repro.claims.judging import Answer, judge_all
+from bn_repro.claims.selection import runs_of
+from bn_repro.claims.verdicts import INCONCLUSIVE, NOT_REPRODUCED, NOT_RUN, PARTLY, REPRODUCED
+from bn_repro.report.distribution_figures import figure_drift, figure_percentiles, figure_ridges
+from bn_repro.report.figures import Arm
+from bn_repro.report.numbers import with_interval
+from bn_repro.report.section import Section, command, machines
+from bn_repro.report.shift_figures import figure_depth, figure_gradient_shift, figure_landscape, figure_spectra, figure_training
+
+TITLE = "Is it internal covariate shift?"
+KINDS = (
+    ("drift", "distributions drift less with BN"),
+    ("gradient", "gradients shift less with BN"),
+    ("landscape", "the landscape is smoother with BN"),
+    ("jacobian", "singular values are nearer to 1 with BN"),
+    ("depth", "magnitudes are more even over the depth with BN"),
+    ("noisy", "noise after BN makes distributions less stable, and leaves BN's gain"),
+)
+WORDS = {REPRODUCED: "yes", PARTLY: "yes, by less than a fifth", NOT_REPRODUCED: "no", INCONCLUSIVE: "unclear", NOT_RUN: "not run"}
+ARMS = (("without BN", "none"), ("with BN", "batch"), ("with noisy BN", "noisy_batch"), ("with noise, without BN", "noisy_none"))
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One figure of a network.
+
+    Args:
+        num_arms: the first so many of `ARMS` are in it.
+    """
+
+    name: str
+    title: str
+    caption: str
+    draw: Callable[[Sequence[Arm]], Figure]
+    num_arms: int
+
+
+SEEDS = "Lines are means over seeds, bands run from the lowest to the highest seed."
+PICTURES = (
+    Picture(
+        "training", "training, with BN, without, and with noise", f"{SEEDS} Final accuracy of BN is by Algorithm 2.", figure_training, 4
+    ),
+    Picture(
+        "percentiles",
+        "the inputs of every nonlinearity over training",
+        "The 15, 50 and 85 percentiles over all units, on one fixed batch of test images; seed 0.",
+        figure_percentiles,
+        2,
+    ),
+    Picture(
+        "ridges",
+        "histograms over training",
+        "The inputs of nonlinearities of layers spread over the depth, at steps of training from below upwards; seed 0.",
+        figure_ridges,
+        3,
+    ),
+    Picture(
+        "drift",
+        "drift of every layer",
+        "How far each layer's distribution is from its final one at each record: 0 is the same, 1 has nothing in common; means over seeds.",
+        figure_drift,
+        3,
+    ),
+    Picture(
+        "gradient-shift",
+        "gradient shift",
+        "How far a layer's gradient G moves to G' when all layers below make their step, on the same batch; the median over layers. "
+        + SEEDS,
+        figure_gradient_shift,
+        3,
+    ),
+    Picture(
+        "landscape",
+        "the landscape along the gradient",
+        "At half to four times the learning rate along the gradient of a training batch: lowest to highest loss, lowest to highest change "
+        "of the gradient, the largest such change over its distance; means over seeds.",
+        figure_landscape,
+        2,
+    ),
+    Picture(
+        "spectra",
+        "singular values of layer Jacobians",
+        f"Of the map from a layer's input to its norm's output, at the end of training, for one example. The dotted line is 1. {SEEDS}",
+        figure_spectra,
+        2,
+    ),
+    Picture(
+        "depth",
+        "magnitudes against depth",
+        f"Activations before the norm and the loss's gradients in them, of a training batch. {SEEDS}",
+        figure_depth,
+        2,
+    ),
+)
+
+
+def shift_sections(root: Path, tier: str) -> list[Section]:
+    """Return the table of all definitions, then the pictures of each network; no records, no sections."""
+    found = {
+        (experiment, norm): list(runs_of(root, f"{experiment}/{norm}", tier).values()) for *_, experiment in NETWORKS for _, norm in ARMS
+    }
+    if not any(found[experiment, "none"] and found[experiment, "batch"] for *_, experiment in NETWORKS):
+        return []
+    runs = [run for runs in found.values() for run in runs]
+    answers = {answer.id: answer for answer in judge_all(root, tier, COVARIATE_SHIFT)}
+    experiments = [experiment for *_, experiment in NETWORKS]
+    drawn = [Section("covariate-shift", TITLE, in_words(answers), command(tier, *experiments), machines(runs), table=definitions(answers))]
+    for suffix, network, experiment in NETWORKS:
+        for picture in PICTURES:
+            arms = [(label, found[experiment, norm]) for label, norm in ARMS[: picture.num_arms] if found[experiment, norm]]
+            if len(arms) < 2:
+                continue
+            counts = "; ".join(f"{label}: n = {len(runs)}" for label, runs in arms)
+            drawn.append(
+                Section(
+                    f"covariate-shift-{suffix}-{picture.name}",
+                    f"{network[0].upper()}{network[1:]}: {picture.title}",
+                    f"{picture.caption} {counts}.",
+                    command(tier, experiment),
+                    machines([run for _, runs in arms for run in runs]),
+                    figure=picture.draw(arms),
+                )
+            )
+    return drawn
+
+
+def definitions(answers: dict[str, Answer]) -> tuple[tuple[str, ...], ...]:
+    """Return a row for each definition: what was said before, and each network's verdict with its number."""
+    rows = [("definition", "said before", *(network for _, network, _ in NETWORKS))]
+    first, network, _ = NETWORKS[0]
+    for claim in COVARIATE_SHIFT:
+        if claim.id.endswith(f"-{first}"):
+            found = [answers[claim.id.removesuffix(first) + suffix] for suffix, *_ in NETWORKS]
+            cells = [f"{answer.verdict}: {with_interval(answer.as_dict())} {answer.unit}, n = {answer.n}" for answer in found]
+            rows.append((claim.statement.removesuffix(f" ({network})"), claim.paper, *cells))
+    return tuple(rows)
+
+
+def in_words(answers: dict[str, Answer]) -> str:
+    """Say in a sentence for each kind of definition how many of its rows hold, and whether the definitions agree."""
+    sentences, outcomes = [], set()
+    for kind, statement in KINDS:
+        verdicts = [answer.verdict for id, answer in answers.items() if id.startswith(f"ics-{kind}-")]
+        counts = ", ".join(f"{WORDS[verdict]} {verdicts.count(verdict)}" for verdict in WORDS if verdict in verdicts)
+        sentences.append(f"{statement}: {counts} of {len(verdicts)}")
+        outcomes |= {verdict for verdict in verdicts if verdict in (REPRODUCED, PARTLY, NOT_REPRODUCED) and kind != "noisy"}
+    agree = "contradict one another" if NOT_REPRODUCED in outcomes and len(outcomes) > 1 else "do not contradict one another"
+    return (
+        f"Each definition is judged by itself, on the same runs. {'; '.join(sentences)}. The definitions {agree}. If stable "
+        "distributions were what makes BN work, noise that makes them less stable than those without BN would cost its gain; the last "
+        "rows say what it costs."
+    )
