@@ -23,6 +23,7 @@ from bn_repro.config import Config, InceptionConfig, SigmoidMLPConfig, check, ne
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 MAIN_CONFIG = "train"
+SECOND_NETWORK = "_inception"  # a grid of Hydra's is one product, so an experiment on two networks has a second file, for Inception
 MOST_POINTS = 12  # of a grid that is checked whole; each takes some 30 ms
 
 
@@ -77,6 +78,44 @@ def experiments(tier: str | None = None) -> list[str]:
     return sorted(
         str(path.relative_to(CONFIGS / "experiment").with_suffix("")) for path in CONFIGS.glob(f"experiment/*/{tier or '*'}.yaml")
     )
+
+
+def on_all_networks(experiment: str) -> list[str]:
+    """List an experiment `<name>/<tier>` and, if it has one, its second file, for Inception."""
+    name, _, tier = experiment.rpartition("/")
+    second = f"{name}{SECOND_NETWORK}/{tier}"
+    return [experiment, *([second] if (CONFIGS / "experiment" / f"{second}.yaml").exists() else [])]
+
+
+def command_lines(arguments: Sequence[str]) -> list[list[str]]:
+    """Return what a command line stands for: itself, or with -m of an experiment on two networks one for each.
+
+    `network=` picks one of the two.
+    """
+    flags, _ = get_args_parser().parse_known_args(list(arguments))
+    values = dict(override.split("=", 1) for override in flags.overrides if "=" in override)
+    names = on_all_networks(values.get("experiment", "")) if flags.multirun else []
+    if len(names) < 2:
+        return [list(arguments)]
+    by_network = {"sigmoid_mlp": names[0], "inception": names[1]}
+    chosen = [by_network[values["network"]]] if values.get("network") in by_network else names
+    picks = {f"experiment={names[0]}", f"network={values.get('network')}"} if len(chosen) == 1 else {f"experiment={names[0]}"}
+    others = [argument for argument in arguments if argument not in picks]
+    return [[*others, f"experiment={name}"] for name in chosen]
+
+
+def refuse_mistakes_of_all(lines: Sequence[Sequence[str]]) -> None:
+    """Check the command lines that one stands for.
+
+    Raises:
+        ValueError: one line that names the mistake, and the network that it is about.
+    """
+    for line in lines:
+        try:
+            refuse_mistakes(line)
+        except ValueError as error:
+            about = f" (of {line[-1]}; network=sigmoid_mlp or inception picks one network)" if len(lines) > 1 else ""
+            raise ValueError(f"{error}{about}") from error
 
 
 def grid(experiment: str) -> list[list[str]]:

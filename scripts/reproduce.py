@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bn_repro.command_line import configs_of, experiments
+from bn_repro.command_line import configs_of, experiments, on_all_networks
 from bn_repro.config import TIERS, Config, differences, nearest
 from bn_repro.data.fetch import check_image_folder, fetch
 from bn_repro.launch import FAILED, INTERRUPTED, estimated_seconds, run_many
@@ -70,7 +70,8 @@ def main() -> int:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./scripts/reproduce.sh", description=__doc__.split(":")[0] + ".")
     parser.add_argument("--tier", default="quick", choices=TIERS, help="size of all experiments (default: quick)")
-    parser.add_argument("--only", metavar="EXPERIMENT_OR_CLAIM", help="do the runs of one experiment, or those that one claim needs")
+    only = "do the runs of one experiment, on all its networks, or those that one claim needs"
+    parser.add_argument("--only", metavar="EXPERIMENT_OR_CLAIM", help=only)
     parser.add_argument("--jobs", type=positive, default=os.cpu_count(), metavar="N", help="runs at once (default: one a core)")
     parser.add_argument("--dry-run", action="store_true", help="list every run, its estimated time and whether it is done; do nothing")
     parser.add_argument("--images-per-second", type=speed, metavar="X", help="speed of training, for the hours of tier imagenet")
@@ -108,11 +109,12 @@ def chosen_experiments(tier: str, only: str | None) -> tuple[list[str], set[str]
     from bn_repro.claims.claims import CLAIMS
 
     by_claim = {claim.id: claim.experiments for claim in CLAIMS}
-    wanted = by_claim.get(only, {only})
+    wanted = by_claim.get(only) or {name.split("/")[0] for name in on_all_networks(f"{only}/{tier}")}
     chosen = [name for name in names if name.split("/")[0] in wanted]
     if not chosen:
-        choices = [*(name.split("/")[0] for name in names), *by_claim]
-        raise ValueError(f"--only {only}: no such experiment or claim{nearest(only, choices)}; choices: {', '.join(choices)}")
+        bases = [name.split("/")[0] for name in names]
+        near = nearest(only, [*bases, *by_claim])
+        raise ValueError(f"--only {only}: no such experiment or claim{near}; choices: {', '.join(bases)}, and the ids in claims.json")
     shown = {only} if only in by_claim else {id for id, needed in by_claim.items() if needed & wanted}
     return chosen, shown
 

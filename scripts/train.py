@@ -5,7 +5,7 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from bn_repro.command_line import CONFIGS, MAIN_CONFIG, refuse_mistakes, register_schema, run_name, to_config
+from bn_repro.command_line import CONFIGS, MAIN_CONFIG, command_lines, refuse_mistakes_of_all, register_schema, run_name, to_config
 
 
 def task(composed: DictConfig) -> None:
@@ -22,10 +22,13 @@ def task(composed: DictConfig) -> None:
 
 
 if __name__ == "__main__":
+    lines = command_lines(sys.argv[1:])
     try:
-        refuse_mistakes(sys.argv[1:])
+        refuse_mistakes_of_all(lines)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     register_schema()
-    hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=MAIN_CONFIG)(task)()
+    for line in lines:
+        sys.argv[1:] = line
+        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=MAIN_CONFIG)(task)()

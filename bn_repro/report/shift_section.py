@@ -155,7 +155,7 @@ def in_words(answers: dict[str, Answer]) -> str:
         outcomes |= {verdict for verdict in verdicts if verdict in (REPRODUCED, PARTLY, NOT_REPRODUCED) and kind != "noisy"}
     agree = "contradict one another" if NOT_REPRODUCED in outcomes and len(outcomes) > 1 else "do not contradict one another"
     return (
-        f"Each definition is judged by itself, on the same runs. {'; '.join(sentences)}. The definitions {agree}. If stable "
-        "distributions were what makes BN work, noise that makes them less stable than those without BN would cost its gain; the last "
-        "rows say what it costs."
+        f"Each definition is judged by itself, on the same runs. Over both networks, {'; '.join(sentences)}. The definitions {agree}. "
+        "If stable distributions were what makes BN work, noise that makes them less stable than those without BN would cost its gain; "
+        "the last rows say what it costs."
     )

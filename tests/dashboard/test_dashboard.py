@@ -19,7 +19,8 @@ SCRIPT = "scripts/dashboard.py"
 LATER = {
     "gradient_shift/hidden.2/relative": 0.5, "gradient_shift/hidden.2/cosine": 0.9, "landscape/beta_smoothness": 2.0,
     "jacobian/hidden.2/distance_from_one": 0.4, "jacobian/hidden.2/spread": 0.3, "jacobian/hidden.2/batch_largest": 2.0,
-    "magnitudes/hidden.2/affine": 1.0, "magnitudes/hidden.2/affine_gradient": 0.1, "magnitudes/hidden.2/weight_gradient": 0.1, "later/x": 1.0,
+    "magnitudes/hidden.2/affine": 1.0, "magnitudes/hidden.2/affine_gradient": 0.1, "magnitudes/hidden.2/weight_gradient": 0.1,
+    "later/x": 1.0,
 }  # fmt: skip
 
 
