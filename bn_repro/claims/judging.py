@@ -9,7 +9,7 @@ from bn_repro.claims.claim import Claim
 from bn_repro.claims.claims import CLAIMS
 from bn_repro.claims.selection import runs_in
 from bn_repro.claims.statistics import Estimate
-from bn_repro.claims.verdicts import NOT_RUN
+from bn_repro.claims.verdicts import INCONCLUSIVE, NOT_RUN, PARTLY, REPRODUCED
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,17 @@ def judge(claim: Claim, root: Path, tier: str) -> Answer:
         estimate.high if estimate else None,
         claim.unit,
         len(pairs),
-        verdict,
+        distinguished(verdict, control_verdict),
         control_verdict,
         str(claim.rule),
         sorted({run.address for pair in pairs for selected in pair for run in runs_in(selected)}),
     )
+
+
+def distinguished(verdict: str, control_verdict: str) -> str:
+    """Return the verdict, or INCONCLUSIVE where the control, by chance, says as much: one control in forty does."""
+    says_as_much = control_verdict == REPRODUCED or (control_verdict == PARTLY == verdict)
+    return INCONCLUSIVE if verdict in (REPRODUCED, PARTLY) and says_as_much else verdict
 
 
 def measured(claim: Claim, pairs: Sequence[tuple[Any, Any]]) -> tuple[Estimate | None, str]:
