@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import cache
 
 import pytest
 from scipy.stats import binom
@@ -22,13 +23,18 @@ PUBLISHED = ROOT / files.PUBLISHED
 TIERS = sorted(path.name for path in PUBLISHED.iterdir())
 
 
+@cache
+def built(tier):
+    return build_report(PUBLISHED / tier / files.PUBLISHED_RUNS, tier, None)
+
+
 def test_quick_and_long_are_published():
     assert {"quick", "long"} <= set(TIERS)
 
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_claims_and_pages_follow_from_the_published_records(tier):
-    content = report_files(build_report(PUBLISHED / tier / files.PUBLISHED_RUNS, tier, None))
+    content = report_files(built(tier))
     for name in (files.CLAIMS, files.REPORT_TEXT):
         assert (PUBLISHED / tier / name).read_bytes() == content[name], f"publish tier {tier} again"
     assert {name for name in content if name.endswith(".svg")} == {
@@ -106,8 +112,7 @@ def test_the_hand_written_loops_accuracies():
 
 
 def test_the_readme_shows_the_published_table():
-    table = as_readme_table(build_report(PUBLISHED / "long" / files.PUBLISHED_RUNS, "long", None))
-    assert table in (ROOT / "README.md").read_text()
+    assert as_readme_table(built("long")) in (ROOT / "README.md").read_text()
 
 
 def test_published_results_are_small_and_name_no_machine():

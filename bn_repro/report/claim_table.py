@@ -7,10 +7,12 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from bn_repro.claims.covariate_shift import COVARIATE_SHIFT
 from bn_repro.claims.judging import Answer
 from bn_repro.claims.verdicts import INCONCLUSIVE, NOT_REPRODUCED, NOT_RUN, PARTLY, REPRODUCED
 from bn_repro.report.numbers import with_interval
 from bn_repro.report.report import Report
+from bn_repro.report.shift_section import DEFINITIONS
 
 VERDICT_COLORS = {
     REPRODUCED: ("green", "#0B6E3B"),
@@ -74,14 +76,15 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def as_readme_table(report: Report) -> str:
-    """Return the short claim table that the README shows."""
-    lines = [
-        f"Tier `{report.tier}`: {headline(report)}.",
-        "",
-        "| claim | the paper | here | n | verdict |",
-        "| --- | --- | --- | --- | --- |",
-    ]
+    """Return the short claim table that the README shows, and below it the definitions of covariate shift side by side."""
+    rows = [("claim", "the paper", "here", "n", "verdict")]
+    aside = {claim.id for claim in COVARIATE_SHIFT}
     for answer in report.answers:
-        here = f"{with_interval(answer.as_dict())} {answer.unit}"
-        lines.append(f"| {answer.statement} (section {answer.section}) | {answer.paper} | {here} | {answer.n} | {answer.verdict} |")
+        if answer.id not in aside:
+            here = f"{with_interval(answer.as_dict())} {answer.unit}"
+            rows.append((f"{answer.statement} (section {answer.section})", answer.paper, here, str(answer.n), answer.verdict))
+    lines = [f"Tier `{report.tier}`: {headline(report)}.", "", *markdown_table(rows)]
+    for section in report.sections:
+        if section.name == DEFINITIONS:
+            lines += ["", f"### {section.title}", "", section.caption, "", *markdown_table(section.table)]
     return "\n".join(lines)

@@ -16,7 +16,7 @@ from bn_repro.report.numbers import with_interval
 from bn_repro.report.section import Section, command, machines
 from bn_repro.report.shift_figures import figure_depth, figure_gradient_shift, figure_landscape, figure_spectra, figure_training
 
-TITLE = "Is it internal covariate shift?"
+DEFINITIONS, TITLE = "covariate-shift", "Is it internal covariate shift?"
 KINDS = (
     ("drift", "distributions drift less with BN"),
     ("gradient", "gradients shift less with BN"),
@@ -113,7 +113,7 @@ def shift_sections(root: Path, tier: str) -> list[Section]:
     runs = [run for runs in found.values() for run in runs]
     answers = {answer.id: answer for answer in judge_all(root, tier, COVARIATE_SHIFT)}
     experiments = [experiment for *_, experiment in NETWORKS]
-    drawn = [Section("covariate-shift", TITLE, in_words(answers), command(tier, *experiments), machines(runs), table=definitions(answers))]
+    drawn = [Section(DEFINITIONS, TITLE, in_words(answers), command(tier, *experiments), machines(runs), table=definitions(answers))]
     for suffix, network, experiment in NETWORKS:
         for picture in PICTURES:
             arms = [(label, found[experiment, norm]) for label, norm in ARMS[: picture.num_arms] if found[experiment, norm]]
@@ -122,7 +122,7 @@ def shift_sections(root: Path, tier: str) -> list[Section]:
             counts = "; ".join(f"{label}: n = {len(runs)}" for label, runs in arms)
             drawn.append(
                 Section(
-                    f"covariate-shift-{suffix}-{picture.name}",
+                    f"{DEFINITIONS}-{suffix}-{picture.name}",
                     f"{network[0].upper()}{network[1:]}: {picture.title}",
                     f"{picture.caption} {counts}.",
                     command(tier, experiment),
