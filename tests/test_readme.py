@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from bn_repro.command_line import CONFIGS, refuse_mistakes
+from bn_repro.command_line import CONFIGS, command_lines, refuse_mistakes_of_all
 
 ROOT = CONFIGS.parent
 README = (ROOT / "README.md").read_text()
@@ -30,7 +30,7 @@ def test_the_readme_has_no_command_of_another_kind():
 
 @pytest.mark.parametrize("arguments", TRAININGS, ids=" ".join)
 def test_training_commands_are_without_mistake(arguments):
-    refuse_mistakes(arguments)
+    refuse_mistakes_of_all(command_lines(arguments))
 
 
 @pytest.mark.parametrize("arguments", REPRODUCTIONS, ids=" ".join)
