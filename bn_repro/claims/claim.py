@@ -16,7 +16,7 @@ class Claim:
 
     Args:
         paper: the number that the paper prints, or what it says instead.
-        reference, subject: `<experiment>/<arm>` of the two arms, compared seed by seed.
+        reference, subject: `<experiment>/<arm>` of the two arms, compared seed by seed; `<experiment>/<arm>+<arm>` of several.
         measure: from pairs of what `select` gives to an estimate in `unit`.
         rule: from an estimate to a verdict.
         control: `<experiment>/<arm>` that stands for the subject in the negative control: what the claim is about is

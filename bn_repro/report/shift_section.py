@@ -12,7 +12,7 @@ from bn_repro.claims.selection import runs_of
 from bn_repro.claims.verdicts import INCONCLUSIVE, NOT_REPRODUCED, NOT_RUN, PARTLY, REPRODUCED
 from bn_repro.report.distribution_figures import figure_drift, figure_percentiles, figure_ridges
 from bn_repro.report.figures import Arm
-from bn_repro.report.numbers import with_interval
+from bn_repro.report.numbers import number, with_interval
 from bn_repro.report.section import Section, command, machines
 from bn_repro.report.shift_figures import figure_depth, figure_gradient_shift, figure_landscape, figure_spectra, figure_training
 
@@ -25,7 +25,7 @@ KINDS = (
     ("depth", "magnitudes are more even over the depth with BN"),
     ("noisy", "noise after BN makes distributions less stable, and leaves BN's gain"),
 )
-WORDS = {REPRODUCED: "yes", PARTLY: "yes, by less than a fifth", NOT_REPRODUCED: "no", INCONCLUSIVE: "unclear", NOT_RUN: "not run"}
+WORDS = {REPRODUCED: "yes", PARTLY: "slightly", NOT_REPRODUCED: "no", INCONCLUSIVE: "unclear", NOT_RUN: "not run"}
 ARMS = (("without BN", "none"), ("with BN", "batch"), ("with noisy BN", "noisy_batch"), ("with noise, without BN", "noisy_none"))
 
 
@@ -146,16 +146,29 @@ def definitions(answers: dict[str, Answer]) -> tuple[tuple[str, ...], ...]:
 
 
 def in_words(answers: dict[str, Answer]) -> str:
-    """Say in a sentence for each kind of definition how many of its rows hold, and whether the definitions agree."""
+    """Say for each kind of definition how many of its rows hold, whether the definitions agree, and what noise after BN does."""
     sentences, outcomes = [], set()
     for kind, statement in KINDS:
         verdicts = [answer.verdict for id, answer in answers.items() if id.startswith(f"ics-{kind}-")]
-        counts = ", ".join(f"{WORDS[verdict]} {verdicts.count(verdict)}" for verdict in WORDS if verdict in verdicts)
-        sentences.append(f"{statement}: {counts} of {len(verdicts)}")
+        counts = ", ".join(f"{verdicts.count(verdict)} {word}" for verdict, word in WORDS.items() if verdict in verdicts)
+        sentences.append(f"{statement}: {counts}")
         outcomes |= {verdict for verdict in verdicts if verdict in (REPRODUCED, PARTLY, NOT_REPRODUCED) and kind != "noisy"}
     agree = "contradict one another" if NOT_REPRODUCED in outcomes and len(outcomes) > 1 else "do not contradict one another"
     return (
-        f"Each definition is judged by itself, on the same runs. Over both networks, {'; '.join(sentences)}. The definitions {agree}. "
-        "If stable distributions were what makes BN work, noise that makes them less stable than those without BN would cost its gain; "
-        "the last rows say what it costs."
+        f"Each definition is judged by itself, on the same runs. Rows of both networks: {'; '.join(sentences)}. The definitions {agree}. "
+        f"If stable distributions were what makes BN work, noise after it would cost its gain: {'; '.join(noise_in_numbers(answers))}."
     )
+
+
+def noise_in_numbers(answers: dict[str, Answer]) -> list[str]:
+    """Say for each network how unstable noise after BN makes it, and where it then ends."""
+    found = []
+    for suffix, network, _ in NETWORKS:
+        drift, accuracy = answers[f"ics-noisy-drift-{suffix}"], answers[f"ics-noisy-accuracy-{suffix}"]
+        if NOT_RUN not in (drift.verdict, accuracy.verdict):
+            past = f"{number(abs(accuracy.estimate))} points on {'BN' if accuracy.estimate > 0 else 'the other'}'s side of the middle"
+            found.append(
+                f"the {network}'s distributions move {number(drift.estimate)} times as much as without BN, and it ends {past} "
+                f"between the two ({WORDS[accuracy.verdict]})"
+            )
+    return found
