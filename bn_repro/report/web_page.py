@@ -42,21 +42,29 @@ def html_section(section: Section) -> str:
 
 def html_row(report: Report, answer: Answer) -> str:
     cells = [html.escape(cell) for cell in columns(report, answer)]
-    cells[-2:] = [
-        f'<b class="chip" style="--c:{VERDICT_COLORS[verdict][1]}">{verdict}</b>' for verdict in (answer.verdict, answer.control_verdict)
-    ]
+    cells[-2:] = [chip(answer.verdict), chip(answer.control_verdict)]
     return f'<tr id="{answer.id}">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 
 
 def html_table(rows: Sequence[Sequence[str]]) -> str:
     header, *others = [
-        "".join(f"<{cell}>{html.escape(text)}</{cell}>" for text in row) for cell, row in zip(["th"] + ["td"] * len(rows), rows)
+        "".join(f"<{cell}>{html_cell(text)}</{cell}>" for text in row) for cell, row in zip(["th"] + ["td"] * len(rows), rows)
     ]
     return (
         f'<div class="scroll"><table><thead><tr>{header}</tr></thead><tbody>'
         + "".join(f"<tr>{row}</tr>" for row in others)
         + "</tbody></table></div>"
     )
+
+
+def html_cell(text: str) -> str:
+    """Escape a cell; one that begins with a verdict and a colon shows it as the claim table does."""
+    verdict, colon, rest = text.partition(": ")
+    return f"{chip(verdict)} {html.escape(rest)}" if colon and verdict in VERDICT_COLORS else html.escape(text)
+
+
+def chip(verdict: str) -> str:
+    return f'<b class="chip" style="--c:{VERDICT_COLORS[verdict][1]}">{verdict}</b>'
 
 
 def inline(svg: bytes, title: str) -> str:

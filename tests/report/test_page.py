@@ -13,6 +13,7 @@ from bn_repro.claims.claims import CLAIMS
 from bn_repro.records import files
 from bn_repro.report.page import report_files, write_report
 from bn_repro.report.report import build_report
+from bn_repro.report.web_page import chip, html_cell
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +84,8 @@ def test_published_numbers_stand_beside_ours(root, tmp_path):
 def test_a_tier_without_records_is_reported_as_not_run(tmp_path):
     report = build_report(tmp_path, "gpu", None)
     assert f"{len(CLAIMS)} NOT RUN" in report_files(report)[files.REPORT_TEXT].decode()
+
+
+def test_a_verdict_in_a_cell_is_shown_as_in_the_claim_table():
+    assert html_cell("NOT REPRODUCED: 0.9 < 1") == f"{chip('NOT REPRODUCED')} 0.9 &lt; 1"
+    assert html_cell("said: <b>") == "said: &lt;b&gt;" and html_cell("REPRODUCED") == "REPRODUCED"
