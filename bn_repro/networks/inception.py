@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bn_repro.networks.inception_inference import ProjectFirst
 from bn_repro.networks.local_response_norm import LocalResponseNorm
 from bn_repro.networks.normed_layer import NormedLayer, build_nonlinearity
-from bn_repro.norms import build_norm, normalizes_each_map, subsumes_bias
+from bn_repro.norms import build_norm, fold_batch_norms, normalizes_each_map, subsumes_bias
 
 
 class Row(NamedTuple):
@@ -119,6 +120,19 @@ class InceptionModule(nn.Module):
         direct = [reduced[0]] if "conv_1x1" in self.reduction_widths else []
         branches = [self.conv_3x3(reduced[-2]), self.double_3x3(reduced[-1]), self.projection(self.pool(x))]
         return torch.cat(direct + branches, dim=1)
+
+    def fuse(self) -> nn.Module:
+        """Return a copy for inference with its batch norms folded, as timm's `reparameterize_model` asks of a module."""
+        return fold_batch_norms(self)
+
+    def fuse_folded(self) -> nn.Module:
+        """Return the faster form of a module whose norms are folded; the module itself where it has none."""
+        reductions = [self.reductions] if self.is_merged else list(self.reductions.values())
+        if not isinstance(self.pool, nn.AvgPool2d):
+            return self
+        if not all(isinstance(layer.norm, nn.Identity) for layer in (*reductions, self.projection)):
+            return self
+        return ProjectFirst(list(self.reduction_widths.values()), reductions, self.projection, self.conv_3x3, self.double_3x3)
 
 
 class Inception(nn.Module):

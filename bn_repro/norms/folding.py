@@ -58,14 +58,28 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
     The outputs equal the evaluation-mode network's to rounding. Module names stay: the affine layer holds the
     product, `nn.Identity` stands where the norm was. Norms that follow no affine layer are left as they are.
 
+    Where anything was folded, a module that has a method `fuse_folded` then gives way to what that returns, whose
+    names within may be others.
+
     Raises:
         ValueError: the network cannot be traced, see `foldable_pairs`.
     """
     folded = copy.deepcopy(network).eval()
-    for affine_name, norm_name in foldable_pairs(folded):
+    pairs = foldable_pairs(folded)
+    for affine_name, norm_name in pairs:
         fold(folded.get_submodule(affine_name), folded.get_submodule(norm_name))
         folded.set_submodule(norm_name, nn.Identity())
-    return folded
+    return fuse_folded(folded) if pairs else folded
+
+
+def fuse_folded(module: nn.Module) -> nn.Module:
+    """Return the module with all that have a method `fuse_folded` replaced, itself included.
+
+    timm's name `fuse` is not asked for: those of its models fold norms, and fail where that is done already.
+    """
+    for name, child in list(module.named_children()):
+        setattr(module, name, fuse_folded(child))
+    return module.fuse_folded() if hasattr(module, "fuse_folded") else module
 
 
 @torch.no_grad()

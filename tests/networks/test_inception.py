@@ -1,5 +1,6 @@
 """Figure 5 as built: its counts, shapes and order; merged reductions and other forms of it compute the same."""
 
+import copy
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bn_repro.config import NORMS
 from bn_repro.networks.inception import Inception, InceptionModule, PerActivation, build_pool, scale
+from bn_repro.networks.inception_inference import BiasedSumPool, ProjectFirst
 from bn_repro.networks.inception_weights import match_reductions
 from bn_repro.networks.initialization import init_he
 from bn_repro.networks.normed_layer import NormedLayer
@@ -221,6 +223,82 @@ def test_every_batch_norm_folds(kwargs):
     assert len(batch_norms(network)) > 50 and not batch_norms(folded)
     x = images(32, torch.float64) + 1
     torch.testing.assert_close(folded(x), network.eval()(x))
+
+
+def as_trained(network, side=32):
+    """Return the network in float64 and evaluation mode, with batch norms far from the initial ones."""
+    network = network.double()
+    network(images(side, torch.float64))
+    generator = torch.Generator().manual_seed(2)
+    for norm in batch_norms(network):
+        for tensor in (norm.running_mean, norm.running_var, norm.weight.data, norm.bias.data):
+            tensor += torch.rand(tensor.shape, generator=generator, dtype=torch.float64) * tensor.abs().mean()
+        norm.bias.data += torch.randn(norm.bias.shape, generator=generator, dtype=torch.float64)
+    return network.eval()
+
+
+def rearranged(network):
+    return [name for name, module in network.named_modules() if isinstance(module, ProjectFirst)]
+
+
+@pytest.mark.parametrize("num_images", [1, 3])
+@pytest.mark.parametrize(
+    "side, kwargs",
+    [
+        (16, {}),
+        (13, {"merge_reductions": False}),
+        (13, {"nonlinearity": "sigmoid"}),
+        (32, {"nonlinearity": "tanh", "merge_reductions": False, "stem": "separable"}),
+        (16, {"per_activation_size": 2, "width": 0.25, "projection_4c_4d": 96}),
+        (45, {"has_lrn": True, "stem": "dense"}),
+    ],
+)
+def test_folded_modules_of_average_pools_project_first(side, kwargs, num_images):
+    network = as_trained(small(**kwargs), side)
+    x = images(side, torch.float64, num_images) + 1
+    before, expected = copy.deepcopy(network), network(x)
+    folded = fold_batch_norms(network)
+    assert rearranged(folded) == [f"inception.{name}" for name in ("3a", "3b", "4a", "4b", "4c", "4d", "5a")]
+    torch.testing.assert_close(folded(x), expected, rtol=1e-11, atol=1e-11)
+    maps, folded_maps = network.forward_features(x), folded.forward_features(x)
+    torch.testing.assert_close(folded_maps, maps, rtol=1e-10, atol=1e-10 * maps.abs().max().item())
+    again = copy.deepcopy(folded)
+    again.load_state_dict(folded.state_dict())
+    assert torch.equal(again(x), folded(x))
+    assert not rearranged(network) and network.state_dict().keys() == before.state_dict().keys()
+    assert all(torch.equal(tensor, before.state_dict()[name]) for name, tensor in network.state_dict().items())
+    assert torch.equal(network(x), expected)
+
+
+@pytest.mark.parametrize("norm", [norm for norm in NORMS if norm != "batch"])
+@pytest.mark.parametrize("kwargs", [{}, {"merge_reductions": False}])
+def test_modules_without_folded_norms_stay(norm, kwargs):
+    network = small(norm=norm, **kwargs).double()
+    network(images(32, torch.float64))
+    folded, x = fold_batch_norms(network.eval()), images(dtype=torch.float64)
+    assert not rearranged(folded)
+    torch.testing.assert_close(folded(x), network(x), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("num_images", [1, 3])
+def test_sum_pool_adds_the_bias_after_the_padding(num_images):
+    pool, x = BiasedSumPool(nn.Parameter(torch.tensor([10.0, 20.0]))), torch.ones(num_images, 2, 3, 4)
+    neighbours = torch.tensor([[4.0, 6, 6, 4], [6, 9, 9, 6], [4, 6, 6, 4]])
+    expected = torch.stack([neighbours + 10, neighbours + 20]).expand(num_images, 2, 3, 4)
+    torch.testing.assert_close(pool(x), expected)
+
+
+def test_folded_network_has_gradients():
+    network, x = as_trained(small(nonlinearity="tanh")), images(dtype=torch.float64)
+    gradients, by_norms = run(fold_batch_norms(network), x), run(network, x)
+    assert all(g.isfinite().all() for g in gradients.values())
+    torch.testing.assert_close(gradients["inception.3a.pool.bias"], by_norms["inception.3a.projection.norm.bias"])
+
+
+def test_folding_draws_no_random_numbers():
+    network, before = as_trained(small()), torch.get_rng_state()
+    fold_batch_norms(network)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_channels_last_goes_through_and_changes_nothing():

@@ -4,10 +4,12 @@ import pytest
 import timm
 import torch
 from timm.models import group_parameters
+from timm.utils import reparameterize_model
 from torch import nn
 
 from bn_repro.networks import inception_timm
 from bn_repro.networks.inception import Inception
+from bn_repro.networks.inception_inference import ProjectFirst
 from bn_repro.networks.inception_weights import caffe_layer_names, from_caffe_layout
 from bn_repro.norms import batch_norms, fold_batch_norms
 
@@ -162,3 +164,13 @@ def test_batch_norms_fold():
     folded = fold_batch_norms(model)
     assert not batch_norms(folded)
     torch.testing.assert_close(folded(x), model(x), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_timm_reparameterizes(name):
+    model, x = create(name).eval(), images(name)
+    fused = reparameterize_model(model)
+    assert sum(isinstance(m, ProjectFirst) for m in fused.modules()) == (7 if batch_norms(model) else 0)
+    assert not batch_norms(fused.inception) and len(batch_norms(model.inception)) == len(batch_norms(create(name).inception))
+    torch.testing.assert_close(fused(x), model(x), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(reparameterize_model(fold_batch_norms(model))(x), model(x), rtol=1e-3, atol=1e-4)

@@ -164,3 +164,22 @@ def test_untraceable_network_is_refused():
 
     with pytest.raises(ValueError, match="cannot fold Branching"):
         fold_batch_norms(Branching())
+
+
+class Fusing(nn.Sequential):
+    """Have what gives a module of folded norms another form, and timm's method, which may not be called on one."""
+
+    def fuse_folded(self):
+        return nn.Sequential(*self)
+
+    def fuse(self):
+        raise AssertionError("called on folded norms")
+
+
+def test_modules_give_way_to_their_fused_form_where_something_was_folded():
+    network = as_trained(nn.Sequential(Fusing(nn.Linear(4, 4), BatchNorm1d(4)), nn.Sequential(Fusing(nn.Sigmoid()))))
+    folded = fold_batch_norms(network)
+    assert not any(isinstance(module, Fusing) for module in folded.modules()) and isinstance(network[0], Fusing)
+    assert is_same_function(network, folded, drawn(5, 4))
+    assert type(fold_batch_norms(network[0])) is nn.Sequential
+    assert type(fold_batch_norms(Fusing(nn.Linear(4, 4)))) is Fusing
