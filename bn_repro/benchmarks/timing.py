@@ -13,7 +13,7 @@ class Comparison:
     """One row of the benchmark: our time over theirs of every round, or theirs over ours where we are to be faster.
 
     Args:
-        bound: the most that our time may be of theirs; of a speed-up the least.
+        bound: the most that our time may be of theirs; of a speed-up the least; 0 for none.
     """
 
     what: str
@@ -32,7 +32,7 @@ class Comparison:
     @property
     def holds(self) -> bool:
         median = self.quartiles[1]
-        return median >= self.bound if self.is_speedup else median <= self.bound
+        return not self.bound or (median >= self.bound if self.is_speedup else median <= self.bound)
 
 
 def ratios(above: Work, below: Work, rounds: int, settle: Work = lambda: None) -> list[float]:
@@ -51,4 +51,26 @@ def ratios(above: Work, below: Work, rounds: int, settle: Work = lambda: None) -
             settle()
             seconds[work] = time.perf_counter() - started
         found.append(seconds[above] / seconds[below])
+    return found
+
+
+def ratios_beside(below: Work, above: dict[str, Work], rounds: int, slices: int = 1) -> dict[str, list[float]]:
+    """Time several works in turn beside the same other, and return by name the time above over the time below of each round.
+
+    Args:
+        slices: calls of each work in a round, whose times are added; all works take their turns after every one.
+    """
+    works = {"": below, **above}
+    for work in works.values():
+        work()
+    found: dict[str, list[float]] = {name: [] for name in above}
+    for _ in range(rounds):
+        seconds = dict.fromkeys(works, 0.0)
+        for number in range(slices):
+            for name in list(works)[:: 1 if number % 2 else -1]:
+                started = time.perf_counter()
+                works[name]()
+                seconds[name] += time.perf_counter() - started
+        for name in above:
+            found[name].append(seconds[name] / seconds[""])
     return found

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Self
@@ -12,10 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
+from torch.utils.hooks import RemovableHandle
 
 from bn_repro.probes.activations import LINEAR_RANGE, Site, spread_out
 
 NUM_SAMPLED = 20_000  # the ranks of this many drawn values are all off by less than 0.01 with 96 % confidence (Massart 1990)
+MAX_WAITING = 500_000  # values, which are then described at once; each of the dozen calls that takes is slow by itself
 EVERYWHERE = (-np.inf, np.inf)
 
 
@@ -59,63 +62,100 @@ class ActivationRecorder:
         bounds: tuple[float, float] = LINEAR_RANGE,
     ):
         self.network, self.every, self.percentiles = network, every, list(percentiles)
-        self.num_sampled, self.num_bins = num_sampled, num_bins
+        self.num_sampled, self.num_bins, self.bounds = num_sampled, num_bins, bounds
         self.sites = sites_of(network, layers, bounds)
         self.step = 0  # of training passes seen so far
-        self._row: dict[str, Tensor] | None = None  # of the pass under way, if it is recorded
-        self._rows: list[tuple[int, dict[str, Tensor]]] = []
-        self._latest: tuple[Tensor, int, dict[str, Tensor]] | None = None  # what was described last, its version, and what of it
-        self._hooks: list[torch.utils.hooks.RemovableHandle] = []
+        self._steps: list[int] = []  # that are recorded
+        self._called: set[nn.Module] | None = None  # in the pass under way, if it is recorded
+        self._latest: tuple[Tensor, int, list[str]] | None = None  # what was sampled last, its version, and the sites it stands for
+        self._waiting: list[tuple[int, list[str], Tensor]] = []  # step, sites and sample
+        self._num_waiting = 0  # values
+        self._described: list[tuple[list[int], list[list[str]], dict[str, Tensor]]] = []  # steps, sites and measures (S, ...)
+        self._is_compiled = False
+        self._takers = [
+            (module, between_graphs(partial(self._take, sites), partial(self._take_compiled, sites)))
+            for module, sites in self.sites.items()
+        ]
+        self._ender = between_graphs(self._end)
+        self._hooks: list[RemovableHandle] = []  # of the pass under way, if it is recorded; they would slow every other
 
     def __enter__(self) -> Self:
-        self._hooks = [
-            self.network.register_forward_pre_hook(between_graphs(self._begin)),
-            self.network.register_forward_hook(between_graphs(self._end)),
-        ]
-        for module, sites in self.sites.items():
-            self._hooks.append(module.register_forward_hook(between_graphs(partial(self._record, sites)), prepend=True))
+        self._beginning = self.network.register_forward_pre_hook(between_graphs(self._begin))
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._beginning.remove()
+        self._remove_hooks()
+
+    def _remove_hooks(self) -> None:
         for hook in self._hooks:
             hook.remove()
+        self._hooks = []
 
     def _begin(self, network: nn.Module, args: object) -> None:
-        self._row = None  # a pass that failed leaves one
+        self._called = None  # a pass that failed leaves some
         if network.training and torch.is_grad_enabled():
-            self._row = {} if self.step % self.every == 0 else None
+            if self.step % self.every == 0:
+                self._called = set()
+                if not self._hooks:
+                    self._hooks = [module.register_forward_hook(taker, prepend=True) for module, taker in self._takers]
+                    self._hooks.append(network.register_forward_hook(self._ender))
             self.step += 1
 
     def _end(self, network: nn.Module, args: object, output: object) -> None:
-        if self._row:
-            self._rows.append((self.step - 1, self._row))
-        self._row = self._latest = None
+        if self._called:
+            self._steps.append(self.step - 1)
+        self._called = self._latest = None
+        if not self._is_compiled:
+            self._remove_hooks()
 
-    def _record(self, sites: list[Site], module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-        if self._row is None or f"{sites[0].name}/mean" in self._row:
+    def _take_compiled(self, *args: object) -> None:
+        self._is_compiled = True  # and the graphs go on calling these hooks
+        self._take(*args)
+
+    def _take(self, sites: list[Site], module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        if self._called is None or module in self._called:
             return
+        self._called.add(module)
         for site in sites:
             values = args[0] if site.is_input else output
             # A norm's input often is the very output of the layer before it, which need not be described again.
             if self._latest is None or self._latest[0] is not values or self._latest[1] != values._version:
-                self._latest = values, values._version, self._describe(values, site.bounds)
-            self._row |= {f"{site.name}/{measure}": value for measure, value in self._latest[2].items()}
+                self._latest = values, values._version, []
+                sampled = sample(values.detach(), self.num_sampled)
+                self._waiting.append((self.step - 1, self._latest[2], sampled))
+                self._num_waiting += len(sampled)
+            self._latest[2].append(site.name)
+        if self._num_waiting > MAX_WAITING:
+            self._describe_waiting()
+
+    def _describe_waiting(self) -> None:
+        alike = defaultdict(list)
+        for step, names, sampled in self._waiting:
+            alike[len(sampled), sampled.device].append((step, names, sampled))
+        for group in alike.values():
+            steps, names_of, samples = zip(*group)
+            self._described.append((steps, names_of, self._describe(torch.stack(samples))))
+        self._waiting, self._num_waiting = [], 0
 
     @torch.no_grad()
-    def _describe(self, values: Tensor, bounds: tuple[float, float]) -> dict[str, Tensor]:
-        """Describe values by one sort; nothing leaves their device."""
-        values = sample(values.detach(), self.num_sampled).float()
-        # numpy's sort is an order of magnitude faster than torch's, where both can
-        ordered = values.sort().values if values.device.type != "cpu" else torch.from_numpy(np.sort(values.numpy()))
-        ranks = [percentile / 100 * (len(ordered) - 1) for percentile in self.percentiles]
-        edges = torch.linspace(*bounds, self.num_bins + 1, device=values.device)[1:-1]
-        num_below = F.pad(torch.searchsorted(ordered, edges), (1, 0))
-        mean = values.mean()
+    def _describe(self, values: Tensor) -> dict[str, Tensor]:
+        """Describe samples (S, num), each by one sort; nothing leaves their device."""
+        num_samples, num = values.shape
+        mean = values.mean(1, keepdim=True)
+        if values.device.type == "cpu":
+            values.numpy().sort(axis=1)  # an order of magnitude faster than torch's
+            ordered = values
+        else:
+            ordered = values.sort(1).values
+        ranks = [percentile / 100 * (num - 1) for percentile in self.percentiles]
+        edges = torch.linspace(*self.bounds, self.num_bins + 1, device=values.device)[1:-1].repeat(num_samples, 1)
+        num_below = F.pad(torch.searchsorted(ordered, edges, out_int32=True), (1, 0))
         return {
-            "percentiles": torch.stack([ordered[math.floor(r)].lerp(ordered[math.ceil(r)], r % 1) for r in ranks]),
-            "mean": mean,
-            "std": (values - mean).square().mean().sqrt(),
-            "histogram": F.pad(num_below, (0, 1), value=len(ordered)).diff().to(torch.int32),
+            "percentiles": torch.stack([ordered[:, math.floor(r)].lerp(ordered[:, math.ceil(r)], r % 1) for r in ranks], dim=1),
+            "mean": mean.squeeze(1),
+            "std": ordered.sub_(mean).square_().mean(1).sqrt_(),  # last, since in place
+            "histogram": F.pad(num_below, (0, 1), value=num).diff(),
         }
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -124,20 +164,26 @@ class ActivationRecorder:
         `{"step": (R,), "<site>/<measure>": (R, ...)}` with the measures `percentiles`, `mean`, `std`, `histogram` and `range`.
         A site that some recorded passes did not call has nan, or a histogram of no values, there.
         """
-        columns: dict[str, np.ndarray] = {"step": np.array([step for step, _ in self._rows], dtype=int)}
-        found = {name: value for _, row in self._rows for name, value in row.items()}
-        for name, like in found.items():
-            nothing = torch.full_like(like, torch.nan if like.is_floating_point() else 0)
-            columns[name] = torch.stack([row.get(name, nothing) for _, row in self._rows]).cpu().numpy()
+        self._describe_waiting()
+        rows: dict[int, dict[str, np.ndarray]] = {step: {} for step in self._steps}
+        for steps, names_of, measures in self._described:
+            for measure, values in measures.items():
+                for step, names, value in zip(steps, names_of, values.cpu().numpy()):
+                    if step in rows:  # and not of a pass that failed
+                        rows[step] |= {f"{name}/{measure}": value for name in names}
+        columns: dict[str, np.ndarray] = {"step": np.array(self._steps, dtype=int)}
+        for name, like in {name: value for row in rows.values() for name, value in row.items()}.items():
+            nothing = np.full_like(like, np.nan if like.dtype.kind == "f" else 0)
+            columns[name] = np.stack([row.get(name, nothing) for row in rows.values()])
         for site in itertools.chain(*self.sites.values()):
             if f"{site.name}/histogram" in columns:
-                columns[f"{site.name}/range"] = np.tile(np.float32(site.bounds), (len(self._rows), 1))
+                columns[f"{site.name}/range"] = np.tile(np.float32(site.bounds), (len(self._steps), 1))
         return columns
 
 
-def between_graphs(hook: Callable[..., None]) -> Callable[..., None]:
+def between_graphs(hook: Callable[..., None], compiled: Callable[..., None] | None = None) -> Callable[..., None]:
     """Let a hook break a compiled graph; without a graph around it, spare it the cost of torch's wrapper."""
-    disabled = torch.compiler.disable(hook)
+    disabled = torch.compiler.disable(compiled or hook)
     return lambda *args: disabled(*args) if torch.compiler.is_compiling() else hook(*args)
 
 
@@ -167,8 +213,10 @@ def is_norm(module: nn.Module) -> bool:
 
 
 def sample(values: Tensor, num: int) -> Tensor:
-    """Return at most `num` of the values, as one dimension, evenly spread over all others."""
+    """Return a copy of at most `num` of the values, float32 and of one dimension, evenly spread over all others."""
     if values.dim() == 4 and values.is_contiguous(memory_format=torch.channels_last):
         values = values.permute(0, 2, 3, 1)  # which flattens without a copy
     values = values.flatten()
-    return values if len(values) <= num else values.index_select(0, spread_out(len(values), values.device, num))
+    if len(values) > num:
+        return values.index_select(0, spread_out(len(values), values.device, num)).float()
+    return values.to(torch.float32, copy=True)

@@ -69,6 +69,57 @@ def test_sampled_ranks_are_off_by_less_than_a_hundredth(shape, unlike, is_last):
         assert (values.numpy() <= value).mean() == pytest.approx(rank / 100, abs=0.01)
 
 
+def test_many_passes_described_at_once_are_as_one_by_one(monkeypatch):
+    found = []
+    for max_waiting in (0, 400, 10**6):
+        monkeypatch.setattr("bn_repro.probes.recorder.MAX_WAITING", max_waiting)
+        torch.manual_seed(0)
+        network = SigmoidMLP(6, 3, depth=2, width=5)
+        with ActivationRecorder(network, every=2) as recorder:
+            for seed in range(7):
+                network(drawn(30, 6, seed=seed))
+        found.append(recorder.arrays())
+    for arrays in found[1:]:
+        assert arrays.keys() == found[0].keys()
+        for name, array in arrays.items():
+            np.testing.assert_allclose(array, found[0][name], rtol=1e-6)
+
+
+def test_a_pass_that_is_not_recorded_has_one_hook():
+    network, num_hooks = SigmoidMLP(6, 3, depth=2, width=5), []
+    network.output.register_forward_pre_hook(
+        lambda *_: num_hooks.append(sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in network.modules()) - 1)
+    )
+    with ActivationRecorder(network, every=2):
+        for _ in range(3):
+            network(drawn(30, 6))
+    assert num_hooks == [7, 1, 7]
+
+
+def test_a_network_of_a_compiled_part():
+    torch.manual_seed(0)
+    network, x, num_compiled = Convolutional(), drawn(12, 3, 6, 6), 0
+
+    def backend(graph, _):
+        nonlocal num_compiled
+        num_compiled += 1
+        return graph.forward
+
+    torch.compiler.reset()
+    network.drop = nn.Identity()
+    network.fc1.compile(backend=backend)
+    with ActivationRecorder(network, every=2, layers=["bn1", "fc1"]) as recorder:
+        for _ in range(5):
+            network(x)
+            if recorder.step == 2:
+                num_first = num_compiled
+    torch.compiler.reset()
+    arrays = recorder.arrays()
+    assert arrays["step"].tolist() == [0, 2, 4] and num_compiled == num_first > 0
+    for site in ("bn1/in", "bn1/out", "fc1/out"):
+        np.testing.assert_allclose(arrays[f"{site}/percentiles"][0], arrays[f"{site}/percentiles"][2], rtol=1e-4, atol=1e-6)
+
+
 def test_the_size_of_the_sample_is_an_argument():
     network = nn.Sequential(nn.BatchNorm1d(10))
     x = drawn(1000, 10)
