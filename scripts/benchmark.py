@@ -36,7 +36,7 @@ def show(title: str, rows: Iterable[Comparison], console: Console) -> None:
     console.print(table)
 
 
-def show_rank_errors(title: str, errors: dict[str, tuple[np.ndarray, np.ndarray, float]], console: Console) -> None:
+def show_rank_errors(title: str, errors: dict[str, tuple[np.ndarray, np.ndarray, float]]) -> None:
     """Print a row for each layer, with the values before and after its norm beside one another."""
 
     def cells(site: str) -> list[str]:
@@ -53,7 +53,7 @@ def show_rank_errors(title: str, errors: dict[str, tuple[np.ndarray, np.ndarray,
     # What enters a norm is what leaves the affine map before it.
     for layer in dict.fromkeys(site.rsplit("/", 1)[0] for site in errors if not site.endswith("affine/out")):
         table.add_row(layer.removesuffix(".norm"), *cells(f"{layer}/in"), *cells(f"{layer}/out"))
-    console.print(table, width=160)
+    Console(width=170).print(table)
 
 
 def mistake_seconds() -> float:
@@ -86,7 +86,7 @@ def main() -> None:
         for name, config, num, steps in (("sigmoid network", mlp, rounds, 100), ("small Inception", inception, max(1, rounds // 3), 10)):
             images = load_images(config.data, cpu)[0]
             show(f"logging in {name}, {num} rounds in turn, one thread", compare_logging(config, images, num, 10, steps), console)
-            show_rank_errors(f"percentiles 15, 50, 85 in {name} after 50 steps", rank_errors_after(config, images, 50), console)
+            show_rank_errors(f"percentiles 15, 50, 85 in {name} after 50 steps", rank_errors_after(config, images, 50))
         print(f"the recorder adds {megabytes_added(inception, images.shape):.0f} MB to the small Inception (at most {MAX_MEGABYTES})")
     if "gpu" in chosen and torch.cuda.is_available():
         show(f"Inception on {torch.cuda.get_device_name()}, {rounds} rounds in turn", compare_on_gpu(rounds), console)
