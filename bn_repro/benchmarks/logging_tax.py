@@ -40,12 +40,15 @@ def compare_logging(config: Config, images: Images, rounds: int, slices: int, st
     """
     batches = batches_of(config, images, num=20)
     with ExitStack() as stack:
-        bare, often, seldom, naive, watched = (build_network(config.network, images.shape, NUM_CLASSES, config.seed) for _ in range(5))
+        bare, again, often, seldom, naive, watched = (
+            build_network(config.network, images.shape, NUM_CLASSES, config.seed) for _ in range(6)
+        )
         stack.enter_context(ActivationRecorder(often, every=10))
         stack.enter_context(ActivationRecorder(seldom, every=100))
         stack.enter_context(NaiveHooks(naive, every=10))
         log = stack.enter_context(wandb_watch(watched, config.wandb, every=10))
         works = {
+            "no logging, once more": (again, None, 0.0),
             "our recorder every 10 steps": (often, None, 1.05),
             "our recorder every 100 steps": (seldom, None, 1.01),
             "naive hooks every 10 steps": (naive, None, 0.0),

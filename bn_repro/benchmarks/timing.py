@@ -58,16 +58,18 @@ def ratios_beside(below: Work, above: dict[str, Work], rounds: int, slices: int 
     """Time several works in turn beside the same other, and return by name the time above over the time below of each round.
 
     Args:
-        slices: calls of each work in a round, whose times are added; all works take their turns after every one.
+        slices: calls of each work in a round, whose times are added; all works take their turns after every one, each time
+            from the next on, so that none is called twice in a row, with its data still at hand.
     """
     works = {"": below, **above}
     for work in works.values():
         work()
-    found: dict[str, list[float]] = {name: [] for name in above}
+    names, found = list(works), {name: [] for name in above}
     for _ in range(rounds):
         seconds = dict.fromkeys(works, 0.0)
         for number in range(slices):
-            for name in list(works)[:: 1 if number % 2 else -1]:
+            first = number % len(works)
+            for name in [*names[first:], *names[:first]]:
                 started = time.perf_counter()
                 works[name]()
                 seconds[name] += time.perf_counter() - started

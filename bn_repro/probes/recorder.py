@@ -2,23 +2,24 @@
 
 import itertools
 import math
-from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, is_grad_enabled, nn
+from torch.compiler import is_compiling
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
-from torch.utils.hooks import RemovableHandle
 
 from bn_repro.probes.activations import LINEAR_RANGE, Site, spread_out
 
 NUM_SAMPLED = 20_000  # the ranks of this many drawn values are all off by less than 0.01 with 96 % confidence (Massart 1990)
-MAX_WAITING = 500_000  # values, which are then described at once; each of the dozen calls that takes is slow by itself
+# Samples are described so many at once, since each of the dozen calls that takes is slow by itself.
+MAX_WAITING, MAX_SAMPLES = 1_000_000, 200  # values and samples of one size
 EVERYWHERE = (-np.inf, np.inf)
 
 
@@ -66,81 +67,92 @@ class ActivationRecorder:
         self.sites = sites_of(network, layers, bounds)
         self.step = 0  # of training passes seen so far
         self._steps: list[int] = []  # that are recorded
-        self._called: set[nn.Module] | None = None  # in the pass under way, if it is recorded
+        self._called: set[str] | None = None  # first sites of modules, in the pass under way, if it is recorded
         self._latest: tuple[Tensor, int, list[str]] | None = None  # what was sampled last, its version, and the sites it stands for
-        self._waiting: list[tuple[int, list[str], Tensor]] = []  # step, sites and sample
-        self._num_waiting = 0  # values
+        self._waiting: dict[tuple[int, torch.device], Waiting] = {}  # by the size of the samples and where they are
         self._described: list[tuple[list[int], list[list[str]], dict[str, Tensor]]] = []  # steps, sites and measures (S, ...)
         self._is_compiled = False
-        self._takers = [
-            (module, between_graphs(partial(self._take, sites), partial(self._take_compiled, sites)))
+        self._takers = {
+            module: between_graphs(partial(self._take, sites), partial(self._take_compiled, sites))
             for module, sites in self.sites.items()
-        ]
-        self._ender = between_graphs(self._end)
-        self._hooks: list[RemovableHandle] = []  # of the pass under way, if it is recorded; they would slow every other
+            if module is not network
+        }
+        self._own: list[tuple[nn.Module, object]] = []  # what stands in the place of `forward` of modules now watched
 
     def __enter__(self) -> Self:
-        self._beginning = self.network.register_forward_pre_hook(between_graphs(self._begin))
+        self._forward = self.network.forward
+        self._own_pass = watch(self.network, Pass(self._forward, between_graphs(self._begin), between_graphs(self._end)))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._beginning.remove()
-        self._remove_hooks()
+        unwatch(self.network, self._own_pass)
+        self._unwatch()
 
-    def _remove_hooks(self) -> None:
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks = []
+    def _unwatch(self) -> None:
+        for module, own in self._own:
+            unwatch(module, own)
+        self._own = []
 
-    def _begin(self, network: nn.Module, args: object) -> None:
+    def _begin(self, forward: Callable[..., Tensor]) -> bool:
         self._called = None  # a pass that failed leaves some
-        if network.training and torch.is_grad_enabled():
-            if self.step % self.every == 0:
-                self._called = set()
-                if not self._hooks:
-                    self._hooks = [module.register_forward_hook(taker, prepend=True) for module, taker in self._takers]
-                    self._hooks.append(network.register_forward_hook(self._ender))
-            self.step += 1
+        is_copied = forward != self._forward  # of a network that was copied meanwhile
+        if is_copied or not self.network.training or not is_grad_enabled():
+            return False
+        is_recorded = self.step % self.every == 0
+        self.step += 1
+        if is_recorded:
+            self._called = set()
+            if not self._own:
+                self._own = [(module, watch(module, Watched(module.forward, take))) for module, take in self._takers.items()]
+        return is_recorded
 
-    def _end(self, network: nn.Module, args: object, output: object) -> None:
+    def _end(self, args: tuple[Tensor, ...], output: Tensor) -> None:
+        if self.network in self.sites:
+            self._take(self.sites[self.network], args, output)
         if self._called:
             self._steps.append(self.step - 1)
         self._called = self._latest = None
         if not self._is_compiled:
-            self._remove_hooks()
+            self._unwatch()
 
     def _take_compiled(self, *args: object) -> None:
-        self._is_compiled = True  # and the graphs go on calling these hooks
+        self._is_compiled = True  # and the graphs go on calling it
         self._take(*args)
 
-    def _take(self, sites: list[Site], module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-        if self._called is None or module in self._called:
+    def _take(self, sites: list[Site], args: tuple[Tensor, ...], output: Tensor) -> None:
+        if self._called is None or sites[0].name in self._called:
             return
-        self._called.add(module)
+        self._called.add(sites[0].name)
         for site in sites:
             values = args[0] if site.is_input else output
             # A norm's input often is the very output of the layer before it, which need not be described again.
             if self._latest is None or self._latest[0] is not values or self._latest[1] != values._version:
                 self._latest = values, values._version, []
-                sampled = sample(values.detach(), self.num_sampled)
-                self._waiting.append((self.step - 1, self._latest[2], sampled))
-                self._num_waiting += len(sampled)
+                self._keep(values.detach(), self._latest[2])
             self._latest[2].append(site.name)
-        if self._num_waiting > MAX_WAITING:
-            self._describe_waiting()
 
-    def _describe_waiting(self) -> None:
-        alike = defaultdict(list)
-        for step, names, sampled in self._waiting:
-            alike[len(sampled), sampled.device].append((step, names, sampled))
-        for group in alike.values():
-            steps, names_of, samples = zip(*group)
-            self._described.append((steps, names_of, self._describe(torch.stack(samples))))
-        self._waiting, self._num_waiting = [], 0
+    def _keep(self, values: Tensor, names: list[str]) -> None:
+        """Copy a sample of the values of the sites with these names, and describe all of its size when there is no more room."""
+        sampled = sample(values, self.num_sampled)
+        waiting = self._waiting.get((len(sampled), values.device))
+        if waiting is None:
+            num_samples = min(MAX_SAMPLES, max(1, MAX_WAITING // len(sampled)))
+            samples = torch.empty(num_samples, len(sampled), device=values.device)
+            waiting = self._waiting[len(sampled), values.device] = Waiting(samples, samples.unbind())
+        waiting.rows[len(waiting.steps)].copy_(sampled)
+        waiting.steps.append(self.step - 1)
+        waiting.names.append(names)
+        if len(waiting.steps) == len(waiting.rows):
+            self._describe_waiting(waiting)
+
+    def _describe_waiting(self, waiting: "Waiting") -> None:
+        if waiting.steps:
+            self._described.append((waiting.steps, waiting.names, self._describe(waiting.samples[: len(waiting.steps)])))
+        waiting.steps, waiting.names = [], []
 
     @torch.no_grad()
     def _describe(self, values: Tensor) -> dict[str, Tensor]:
-        """Describe samples (S, num), each by one sort; nothing leaves their device."""
+        """Describe samples (S, num), each by one sort, and use them up; nothing leaves their device."""
         num_samples, num = values.shape
         mean = values.mean(1, keepdim=True)
         if values.device.type == "cpu":
@@ -164,7 +176,8 @@ class ActivationRecorder:
         `{"step": (R,), "<site>/<measure>": (R, ...)}` with the measures `percentiles`, `mean`, `std`, `histogram` and `range`.
         A site that some recorded passes did not call has nan, or a histogram of no values, there.
         """
-        self._describe_waiting()
+        for waiting in self._waiting.values():
+            self._describe_waiting(waiting)
         rows: dict[int, dict[str, np.ndarray]] = {step: {} for step in self._steps}
         for steps, names_of, measures in self._described:
             for measure, values in measures.items():
@@ -181,10 +194,63 @@ class ActivationRecorder:
         return columns
 
 
-def between_graphs(hook: Callable[..., None], compiled: Callable[..., None] | None = None) -> Callable[..., None]:
-    """Let a hook break a compiled graph; without a graph around it, spare it the cost of torch's wrapper."""
-    disabled = torch.compiler.disable(compiled or hook)
-    return lambda *args: disabled(*args) if torch.compiler.is_compiling() else hook(*args)
+@dataclass
+class Waiting:
+    """Samples (S, num) of one size that are not described yet, the first so many as there are steps, and the sites of each."""
+
+    samples: Tensor
+    rows: Sequence[Tensor]
+    steps: list[int] = field(default_factory=list)
+    names: list[list[str]] = field(default_factory=list)
+
+
+@dataclass
+class Watched:
+    """Stand for a module's `forward` and show what goes in and comes out; a hook would cost several times as much."""
+
+    forward: Callable[..., Tensor]
+    see: Callable[[tuple[Tensor, ...], Tensor], None]
+
+    def __call__(self, *args: Tensor, **kwargs: object) -> Tensor:
+        output = self.forward(*args, **kwargs)
+        self.see(args, output)
+        return output
+
+
+@dataclass
+class Pass:
+    """Stand for a network's `forward`; `begin` says whether `end` wants to see the pass."""
+
+    forward: Callable[..., Tensor]
+    begin: Callable[[Callable[..., Tensor]], bool]
+    end: Callable[[tuple[Tensor, ...], Tensor], None]
+
+    def __call__(self, *args: Tensor, **kwargs: object) -> Tensor:
+        is_seen = self.begin(self.forward)
+        output = self.forward(*args, **kwargs)
+        if is_seen:
+            self.end(args, output)
+        return output
+
+
+def watch(module: nn.Module, watched: Watched | Pass) -> object:
+    """Put `watched` in the place of the module's `forward` and return what stood there, for `unwatch`."""
+    own = vars(module).get("forward")
+    vars(module)["forward"] = watched
+    return own
+
+
+def unwatch(module: nn.Module, own: object) -> None:
+    if own is None:
+        vars(module).pop("forward", None)
+    else:
+        vars(module)["forward"] = own
+
+
+def between_graphs(call: Callable[..., Any], compiled: Callable[..., Any] | None = None) -> Callable[..., Any]:
+    """Let a call break a compiled graph; without a graph around it, spare it the cost of torch's wrapper."""
+    disabled = torch.compiler.disable(compiled or call)
+    return lambda *args: disabled(*args) if is_compiling() else call(*args)
 
 
 def sites_of(network: nn.Module, layers: Sequence[str] | None, bounds: tuple[float, float]) -> dict[nn.Module, list[Site]]:
@@ -213,10 +279,8 @@ def is_norm(module: nn.Module) -> bool:
 
 
 def sample(values: Tensor, num: int) -> Tensor:
-    """Return a copy of at most `num` of the values, float32 and of one dimension, evenly spread over all others."""
+    """Return at most `num` of the values, as one dimension, evenly spread over all others."""
     if values.dim() == 4 and values.is_contiguous(memory_format=torch.channels_last):
         values = values.permute(0, 2, 3, 1)  # which flattens without a copy
     values = values.flatten()
-    if len(values) > num:
-        return values.index_select(0, spread_out(len(values), values.device, num)).float()
-    return values.to(torch.float32, copy=True)
+    return values if len(values) <= num else values.index_select(0, spread_out(len(values), values.device, num))

@@ -1,5 +1,7 @@
 """Does the recorder say of training's own passes what numpy says of their activations, on any network, and change nothing?"""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -85,15 +87,36 @@ def test_many_passes_described_at_once_are_as_one_by_one(monkeypatch):
             np.testing.assert_allclose(array, found[0][name], rtol=1e-6)
 
 
-def test_a_pass_that_is_not_recorded_has_one_hook():
-    network, num_hooks = SigmoidMLP(6, 3, depth=2, width=5), []
-    network.output.register_forward_pre_hook(
-        lambda *_: num_hooks.append(sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in network.modules()) - 1)
-    )
+def test_only_passes_that_are_recorded_are_watched():
+    network, num_watched = SigmoidMLP(6, 3, depth=2, width=5), []
+    network.output.register_forward_pre_hook(lambda *_: num_watched.append(sum("forward" in vars(m) for m in network.modules())))
     with ActivationRecorder(network, every=2):
         for _ in range(3):
             network(drawn(30, 6))
-    assert num_hooks == [7, 1, 7]
+        copied = copy.deepcopy(network)
+    assert num_watched == [6, 1, 6]  # the network, its affine maps and its norms
+    assert not any("forward" in vars(module) for module in network.modules())
+    assert torch.equal(copied(drawn(30, 6)), network(drawn(30, 6)))
+
+
+def test_a_copy_made_meanwhile_is_a_network_of_its_own():
+    network = nn.Sequential(nn.Linear(3, 2))
+    with ActivationRecorder(network, every=1) as recorder:
+        copied = copy.deepcopy(network)
+        copied(torch.ones(1, 3))
+    assert len(recorder.arrays()["step"]) == 0
+    with torch.no_grad():
+        network[0].weight.zero_(), network[0].bias.zero_()
+    assert copied(torch.ones(1, 3)).abs().sum() > 0 == network(torch.ones(1, 3)).abs().sum()
+
+
+def test_a_forward_of_its_own_is_put_back():
+    network = nn.Sequential(nn.Linear(3, 2))
+    network[0].forward = own = lambda x: x[:, :2]
+    with ActivationRecorder(network, every=1) as recorder:
+        network(drawn(4, 3))
+    assert network[0].forward is own
+    assert_describes(recorder.arrays(), "0/out", drawn(4, 3)[:, :2])
 
 
 def test_a_network_of_a_compiled_part():
