@@ -9,8 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import Tensor, is_grad_enabled, nn
-from torch.compiler import is_compiling
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
@@ -96,7 +95,7 @@ class ActivationRecorder:
     def _begin(self, forward: Callable[..., Tensor]) -> bool:
         self._called = None  # a pass that failed leaves some
         is_copied = forward != self._forward  # of a network that was copied meanwhile
-        if is_copied or not self.network.training or not is_grad_enabled():
+        if is_copied or not self.network.training or not torch.is_grad_enabled():
             return False
         is_recorded = self.step % self.every == 0
         self.step += 1
@@ -250,7 +249,7 @@ def unwatch(module: nn.Module, own: object) -> None:
 def between_graphs(call: Callable[..., Any], compiled: Callable[..., Any] | None = None) -> Callable[..., Any]:
     """Let a call break a compiled graph; without a graph around it, spare it the cost of torch's wrapper."""
     disabled = torch.compiler.disable(compiled or call)
-    return lambda *args: disabled(*args) if is_compiling() else call(*args)
+    return lambda *args: disabled(*args) if torch.compiler.is_compiling() else call(*args)
 
 
 def sites_of(network: nn.Module, layers: Sequence[str] | None, bounds: tuple[float, float]) -> dict[nn.Module, list[Site]]:
