@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
 from bn_repro.probes.activations import LINEAR_RANGE, Site, spread_out
+from bn_repro.probes.watching import Pass, Watched, between_graphs, unwatch, watch
 
 NUM_SAMPLED = 20_000  # the ranks of this many drawn values are all off by less than 0.01 with 96 % confidence (Massart 1990)
 # Samples are described so many at once, since each of the dozen calls that takes is slow by itself.
@@ -201,55 +202,6 @@ class Waiting:
     rows: Sequence[Tensor]
     steps: list[int] = field(default_factory=list)
     names: list[list[str]] = field(default_factory=list)
-
-
-@dataclass
-class Watched:
-    """Stand for a module's `forward` and show what goes in and comes out; a hook would cost several times as much."""
-
-    forward: Callable[..., Tensor]
-    see: Callable[[tuple[Tensor, ...], Tensor], None]
-
-    def __call__(self, *args: Tensor, **kwargs: object) -> Tensor:
-        output = self.forward(*args, **kwargs)
-        self.see(args, output)
-        return output
-
-
-@dataclass
-class Pass:
-    """Stand for a network's `forward`; `begin` says whether `end` wants to see the pass."""
-
-    forward: Callable[..., Tensor]
-    begin: Callable[[Callable[..., Tensor]], bool]
-    end: Callable[[tuple[Tensor, ...], Tensor], None]
-
-    def __call__(self, *args: Tensor, **kwargs: object) -> Tensor:
-        is_seen = self.begin(self.forward)
-        output = self.forward(*args, **kwargs)
-        if is_seen:
-            self.end(args, output)
-        return output
-
-
-def watch(module: nn.Module, watched: Watched | Pass) -> object:
-    """Put `watched` in the place of the module's `forward` and return what stood there, for `unwatch`."""
-    own = vars(module).get("forward")
-    vars(module)["forward"] = watched
-    return own
-
-
-def unwatch(module: nn.Module, own: object) -> None:
-    if own is None:
-        vars(module).pop("forward", None)
-    else:
-        vars(module)["forward"] = own
-
-
-def between_graphs(call: Callable[..., Any], compiled: Callable[..., Any] | None = None) -> Callable[..., Any]:
-    """Let a call break a compiled graph; without a graph around it, spare it the cost of torch's wrapper."""
-    disabled = torch.compiler.disable(compiled or call)
-    return lambda *args: disabled(*args) if torch.compiler.is_compiling() else call(*args)
 
 
 def sites_of(network: nn.Module, layers: Sequence[str] | None, bounds: tuple[float, float]) -> dict[nn.Module, list[Site]]:
