@@ -23,7 +23,10 @@ from bn_repro.config import Config, InceptionConfig, SigmoidMLPConfig, check, ne
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 MAIN_CONFIG = "train"
-SECOND_NETWORK = "_inception"  # a grid of Hydra's is one product, so an experiment on two networks has a second file, for Inception
+CONTROL, SECOND_NETWORK = (
+    "_control",
+    "_inception",
+)  # a grid of Hydra's is one product, so an experiment on two networks has a second file, for Inception
 MOST_POINTS = 12  # of a grid that is checked whole; each takes some 30 ms
 
 
@@ -83,7 +86,8 @@ def experiments(tier: str | None = None) -> list[str]:
 def on_all_networks(experiment: str) -> list[str]:
     """List an experiment `<name>/<tier>` and, if it has one, its second file, for Inception."""
     name, _, tier = experiment.rpartition("/")
-    second = f"{name}{SECOND_NETWORK}/{tier}"
+    control = CONTROL if name.endswith(CONTROL) else ""
+    second = f"{name.removesuffix(CONTROL)}{SECOND_NETWORK}{control}/{tier}"
     return [experiment, *([second] if (CONFIGS / "experiment" / f"{second}.yaml").exists() else [])]
 
 
@@ -92,10 +96,10 @@ def command_lines(arguments: Sequence[str]) -> list[list[str]]:
 
     `network=` picks one of the two.
     """
-    flags, _ = get_args_parser().parse_known_args(list(arguments))
+    flags, unknown = get_args_parser().parse_known_args(list(arguments))
     values = dict(override.split("=", 1) for override in flags.overrides if "=" in override)
     names = on_all_networks(values.get("experiment", "")) if flags.multirun else []
-    if len(names) < 2:
+    if len(names) < 2 or unknown or len(values) < len(flags.overrides):  # a mistake, which is told of the line as it is
         return [list(arguments)]
     by_network = {"sigmoid_mlp": names[0], "inception": names[1]}
     chosen = [by_network[values["network"]]] if values.get("network") in by_network else names

@@ -110,7 +110,7 @@ def chosen_experiments(tier: str, only: str | None) -> tuple[list[str], set[str]
 
     by_claim = {claim.id: claim.experiments for claim in CLAIMS}
     wanted = by_claim.get(only) or {name.split("/")[0] for name in on_all_networks(f"{only}/{tier}")}
-    chosen = [name for name in names if name.split("/")[0] in wanted]
+    chosen = [name for name in names if name.split("/")[0] in wanted and "/" not in only]
     if not chosen:
         bases = [name.split("/")[0] for name in names]
         near = nearest(only, [*bases, *by_claim])

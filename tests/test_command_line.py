@@ -215,6 +215,7 @@ def test_every_experiment_file_opens_with_its_command(experiment):
         ("experiment=lr_sweep/quick", "seed=0"): ["lr_sweep/quick"],
         ("-m", "experiment=lr_sweep_inception/quick"): ["lr_sweep_inception/quick"],
         ("-m", "experiment=mnist_sigmoid/quick"): ["mnist_sigmoid/quick"],
+        ("-m", "experiment=lr_sweep_control/quick"): ["lr_sweep_control/quick", "lr_sweep_inception_control/quick"],
     }.items(),
 )
 def test_an_experiment_on_two_networks_is_two_command_lines(arguments, experiments):
@@ -228,6 +229,10 @@ def test_an_experiment_on_two_networks_is_two_command_lines(arguments, experimen
 def test_a_mistake_names_the_network_it_is_about():
     with pytest.raises(ValueError, match="no knob network.depth.*of experiment=lr_sweep_inception/quick; network=sigmoid_mlp or inception"):
         refuse_mistakes_of_all(command_lines(["-m", "experiment=lr_sweep/quick", "network.depth=5"]))
+    with pytest.raises(ValueError, match="given twice"):
+        refuse_mistakes_of_all(command_lines(["-m", "experiment=lr_sweep/quick", "experiment=lr_sweep/quick"]))
+    with pytest.raises(ValueError, match="network=inception: there is no such flag"):
+        refuse_mistakes_of_all(command_lines(["experiment=lr_sweep/quick", "-m", "network=inception"]))
     with pytest.raises(ValueError, match="no knob train.lrr; did you mean train.lr.$"):
         refuse_mistakes_of_all(command_lines(["-m", "experiment=lr_sweep/quick", "network=inception", "train.lrr=5"]))
 

@@ -59,7 +59,7 @@ def ratios_beside(below: Work, above: dict[str, Work], rounds: int, slices: int 
 
     Args:
         slices: calls of each work in a round, whose times are added; all works take their turns after every one, each time
-            from the next on, so that none is called twice in a row, with its data still at hand.
+            from the next on, so that of several none is called twice in a row, with its data still at hand.
     """
     works = {"": below, **above}
     for work in works.values():

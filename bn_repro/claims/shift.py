@@ -31,11 +31,13 @@ def median_shift(measure: str) -> Callable[[Run], float]:
     The first layer is left out: nothing is before it, so its shift is 0 by definition.
     """
 
-    def median(run: Run) -> float:
-        _, layers = by_layer(run, "gradient_shift", measure)
-        return float(np.nanmedian(np.nanmedian(list(layers.values())[1:], axis=0)))
+    return lambda run: float(np.nanmedian(shift_over_steps(run, measure)[1]))
 
-    return median
+
+def shift_over_steps(run: Run, measure: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return (steps, values) of a measure of the gradient shift, the median over all layers but the first."""
+    steps, layers = by_layer(run, "gradient_shift", measure)
+    return steps, np.nanmedian(list(layers.values())[1:], axis=0)
 
 
 def loss_range(run: Run) -> float:
@@ -61,7 +63,10 @@ def median_spectrum(measure: str) -> Callable[[Run], float]:
 
 
 def unevenness(measure: str) -> Callable[[Run], float]:
-    """Return how unequal a magnitude is over the depth: the standard deviation of its logarithm over layers, on average over steps."""
+    """Return how unequal a magnitude is over the depth: the standard deviation of its logarithm over layers, on average over steps.
+
+    The untrained network counts too, since it is there that sizes explode or vanish with the depth (Bjorck et al. 2018).
+    """
 
     def deviation(run: Run) -> float:
         _, layers = by_layer(run, "magnitudes", measure)
@@ -76,15 +81,17 @@ def mean_training_loss(run: Run) -> float:
 
 
 def above_middle(measure: Callable[[Run], float], is_less_better: bool = False) -> Callable[[Sequence[tuple]], Estimate]:
-    """Average how far the subject is past the middle between two references, the one with BN being on the better side.
+    """Average how much better the subject is than the middle between two references, without BN and with BN.
 
-    Pairs are of the two references' runs, without BN and with BN, and the subject's. The middle moves with BN's own gain:
-    where BN gains nothing, no subject is clearly past it.
+    Pairs are of the two references' runs and the subject's. Where BN's own gain is not clearly above 0 there is none to
+    keep, and the interval is open on both sides.
     """
     sign = -1 if is_less_better else 1
 
     def estimate(pairs: Sequence[tuple[tuple[Run, ...], tuple[Run, ...]]]) -> Estimate:
-        return mean_estimate([sign * (measure(subject) - np.mean([measure(run) for run in both])) for both, (subject,) in pairs])
+        gain = mean_estimate([sign * (measure(bn) - measure(plain)) for (plain, bn), _ in pairs])
+        past = mean_estimate([sign * (measure(subject) - np.mean([measure(run) for run in both])) for both, (subject,) in pairs])
+        return past if gain.low > 0 else Estimate(past.mean, -np.inf, np.inf, past.n)
 
     return estimate
 

@@ -20,6 +20,7 @@ from bn_repro.probes.watching import Pass, Watched, between_graphs, unwatch, wat
 NUM_SAMPLED = 20_000  # the ranks of this many drawn values are all off by less than 0.01 with 96 % confidence (Massart 1990)
 # Samples are described so many at once, since each of the dozen calls that takes is slow by itself.
 MAX_WAITING, MAX_SAMPLES = 1_000_000, 200  # values and samples of one size
+MEASURES = ("percentiles", "mean", "std", "histogram")
 EVERYWHERE = (-np.inf, np.inf)
 
 
@@ -94,7 +95,7 @@ class ActivationRecorder:
         self._own = []
 
     def _begin(self, forward: Callable[..., Tensor]) -> bool:
-        self._called = None  # a pass that failed leaves some
+        self._called = self._latest = None  # a pass that failed leaves some
         is_copied = forward != self._forward  # of a network that was copied meanwhile
         if is_copied or not self.network.training or not torch.is_grad_enabled():
             return False
@@ -171,7 +172,7 @@ class ActivationRecorder:
         }
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the records so far, in order of steps: those of a run's record that `claims.drift` reads.
+        """Return the records so far, in order of steps and of the network: those of a run's record that `claims.drift` reads.
 
         `{"step": (R,), "<site>/<measure>": (R, ...)}` with the measures `percentiles`, `mean`, `std`, `histogram` and `range`.
         A site that some recorded passes did not call has nan, or a histogram of no values, there.
@@ -184,12 +185,13 @@ class ActivationRecorder:
                 for step, names, value in zip(steps, names_of, values.cpu().numpy()):
                     if step in rows:  # and not of a pass that failed
                         rows[step] |= {f"{name}/{measure}": value for name in names}
+        found = {name: value for row in rows.values() for name, value in row.items()}
         columns: dict[str, np.ndarray] = {"step": np.array(self._steps, dtype=int)}
-        for name, like in {name: value for row in rows.values() for name, value in row.items()}.items():
-            nothing = np.full_like(like, np.nan if like.dtype.kind == "f" else 0)
-            columns[name] = np.stack([row.get(name, nothing) for row in rows.values()])
         for site in itertools.chain(*self.sites.values()):
-            if f"{site.name}/histogram" in columns:
+            for name in (f"{site.name}/{measure}" for measure in MEASURES if f"{site.name}/{measure}" in found):
+                nothing = np.full_like(found[name], np.nan if found[name].dtype.kind == "f" else 0)
+                columns[name] = np.stack([row.get(name, nothing) for row in rows.values()])
+            if f"{site.name}/histogram" in found:
                 columns[f"{site.name}/range"] = np.tile(np.float32(site.bounds), (len(self._steps), 1))
         return columns
 

@@ -17,7 +17,7 @@ class Watched:
 
     def __call__(self, *args: Tensor, **kwargs: object) -> Tensor:
         output = self.forward(*args, **kwargs)
-        self.see(args, output)
+        self.see(args or tuple(kwargs.values()), output)
         return output
 
 
@@ -33,7 +33,7 @@ class Pass:
         is_seen = self.begin(self.forward)
         output = self.forward(*args, **kwargs)
         if is_seen:
-            self.end(args, output)
+            self.end(args or tuple(kwargs.values()), output)
         return output
 
 

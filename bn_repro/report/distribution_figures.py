@@ -141,7 +141,7 @@ def spread(layers: Sequence[str], number: int) -> list[str]:
 def figure_drift(arms: Sequence[Arm]) -> Figure:
     """Draw, for every layer and record, how far its distribution is from its final one; a panel for each arm, means over seeds."""
     maps = {
-        (place, label): np.mean([distances_to_final(run, place) for run in runs], axis=0) for place in PLACES for label, runs in arms
+        (place, label): mean_of_common([distances_to_final(run, place) for run in runs]) for place in PLACES for label, runs in arms
     }  # (layers, records) each
     highest = max(float(np.nanmax(distances)) for distances in maps.values())
     with matplotlib.rc_context({**SETTINGS, "axes.grid": False}):
@@ -149,7 +149,8 @@ def figure_drift(arms: Sequence[Arm]) -> Figure:
         axes = figure.subplots(len(PLACES), len(arms), squeeze=False, sharex=True, sharey=True)
     for row, (place, words) in zip(axes, PLACES.items()):
         for axis, (label, runs) in zip(row, arms):
-            distances, steps = maps[place, label], runs[0].activations["step"]
+            distances = maps[place, label]
+            steps = runs[0].activations["step"][: distances.shape[1]]
             half = (steps[1] - steps[0]) / 2
             extent = (steps[0] - half, steps[-1] + half, len(distances) + 0.5, 0.5)
             image = axis.imshow(distances, aspect="auto", extent=extent, cmap="magma_r", vmin=0, vmax=highest, interpolation="none")
@@ -161,6 +162,12 @@ def figure_drift(arms: Sequence[Arm]) -> Figure:
         axis.set_xlabel("training steps")
     figure.colorbar(image, ax=axes, label="Kolmogorov-Smirnov distance to the final distribution", shrink=0.8)
     return figure
+
+
+def mean_of_common(maps: Sequence[np.ndarray]) -> np.ndarray:
+    """Average maps (layers, records) over the records that all have."""
+    length = min(distances.shape[1] for distances in maps)
+    return np.mean([distances[:, :length] for distances in maps], axis=0)
 
 
 def distances_to_final(run: Run, place: str) -> np.ndarray:

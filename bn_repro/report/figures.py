@@ -61,7 +61,7 @@ def as_svg(figure: Figure, name: str) -> bytes:
     buffer = io.BytesIO()
     with matplotlib.rc_context({**SETTINGS, "svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return re.sub(rb"(?<![\w.])(-?\d+\.\d\d)\d+(?![\w.])", rb"\1", buffer.getvalue())
+    return re.sub(rb"<[^>]+>", lambda tag: re.sub(rb"(?<![\w.])(-?\d+\.\d\d)\d+(?![\w.])", rb"\1", tag[0]), buffer.getvalue())
 
 
 def as_png(figure: Figure) -> bytes:

@@ -126,4 +126,4 @@ def sweep_section(root: Path, tier: str) -> list[Section]:
         "a learning rate counts as usable from there."
     )
     title = "The learning rates that can be used, with and without BN"
-    return [section("lr-sweep", title, caption, command(tier, *experiments), figure_sweep(panels), runs)]
+    return [section("lr-sweep", title, caption, command(tier, experiments[0]), figure_sweep(panels), runs)]

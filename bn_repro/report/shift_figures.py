@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from bn_repro.claims.measures import final_accuracy
-from bn_repro.claims.shift import by_layer
+from bn_repro.claims.shift import by_layer, shift_over_steps
 from bn_repro.records.record import Run
 from bn_repro.report.distribution_figures import short_name
 from bn_repro.report.figures import SETTINGS, STYLES, Arm, columns_of, draw_over_seeds, new_figure, thousands
@@ -42,11 +42,6 @@ def figure_gradient_shift(arms: Sequence[Arm]) -> Figure:
         over_steps(axis, words, is_logarithmic=measure != "cosine")
     axes[0].legend(fontsize=8, frameon=False)
     return figure
-
-
-def shift_over_steps(run: Run, measure: str) -> tuple[np.ndarray, np.ndarray]:
-    steps, layers = by_layer(run, "gradient_shift", measure)
-    return steps, np.nanmedian(list(layers.values())[1:], axis=0)
 
 
 def figure_landscape(arms: Sequence[Arm]) -> Figure:
@@ -110,7 +105,7 @@ def figure_depth(arms: Sequence[Arm]) -> Figure:
         for axis, moment in zip(row, (0, -1)):
             for label, runs in arms:
                 columns = [by_layer(run, "magnitudes", measure) for run in runs]
-                values = np.array([list(layers.values()) for _, layers in columns])[:, :, moment]  # (seeds, layers)
+                values = np.array([[series[moment] for series in layers.values()] for _, layers in columns])  # (seeds, layers)
                 draw_over_seeds(axis, label, np.arange(1, values.shape[1] + 1), values)
             logarithmic(axis)
             axis.set_title(f"step {columns[0][0][moment]:,}", fontsize=10, loc="left")

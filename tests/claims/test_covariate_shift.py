@@ -41,6 +41,13 @@ def test_the_middle_moves_with_the_gain_of_bn(run):
     pairs = [((plain, bn), (subject,))] * 2
     assert shift.accuracy_above_middle(pairs).mean == pytest.approx(1.0)  # 93 - (90 + 94) / 2 points
     assert shift.loss_below_middle(pairs).mean == pytest.approx(-0.1)  # (1.0 + 0.4) / 2 - 0.8 nats
+    assert np.isfinite(shift.accuracy_above_middle(pairs).low)
+
+
+def test_where_bn_gains_nothing_there_is_nothing_to_keep(run):
+    plain, bn, subject = run(accuracy=0.94), run(accuracy=0.9), run(accuracy=0.99)
+    estimate = shift.accuracy_above_middle([((plain, bn), (subject,))] * 3)
+    assert estimate.mean == pytest.approx(7.0) and (estimate.low, estimate.high) == (-np.inf, np.inf)
 
 
 def test_arms_are_taken_together_by_the_seeds_of_all(tmp_path):

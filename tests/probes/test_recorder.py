@@ -262,3 +262,27 @@ def test_each_process_of_a_distributed_network_records_its_share(tmp_path):
     finally:
         distributed.destroy_process_group()
     assert_describes(recorder.arrays(), "hidden.0.norm/in", network.hidden[0].affine(x))
+
+
+def test_sites_are_in_the_order_of_the_network():
+    """However large their samples are, and so whenever they are described."""
+    network = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2), nn.Linear(2, 4), nn.Linear(4, 5))
+    with ActivationRecorder(network, every=1) as recorder:
+        network(drawn(30, 3))
+    names = [name for name in recorder.arrays() if name.endswith("/mean")]
+    assert names == [f"{layer}/out/mean" for layer in range(4)]
+
+
+def test_inputs_by_keyword_are_seen():
+    class Keyword(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm1d(3)
+
+        def forward(self, x):
+            return self.norm(input=x)
+
+    network, x = Keyword(), drawn(30, 3)
+    with ActivationRecorder(network) as recorder:
+        network(x=x)
+    assert_describes(recorder.arrays(), "norm/in", x)

@@ -8,8 +8,10 @@ from made_up_shifts import LAYERS, STEPS, write_shift_tier
 from matplotlib.figure import Figure
 
 from bn_repro.claims.selection import runs_of
+from bn_repro.claims.shift import shift_over_steps
 from bn_repro.report.distribution_figures import central_range, distances_to_final, grid_of
-from bn_repro.report.shift_figures import final_spectra, shift_over_steps
+from bn_repro.report.figures import as_svg, new_figure
+from bn_repro.report.shift_figures import final_spectra
 from bn_repro.report.shift_section import PICTURES, shift_sections
 
 
@@ -31,7 +33,8 @@ def test_nothing_is_said_without_records(tmp_path):
 def test_the_table_follows_the_verdicts(tier):
     table, *pictures = shift_sections(tier, "quick")
     assert "the landscape is smoother with BN: 6 yes;" in table.caption and "do not contradict one another" in table.caption
-    assert "the sigmoid network's distributions move " in table.caption and "points on BN's side of the middle" in table.caption
+    assert "times as much as no BN does (REPRODUCED)" in table.caption
+    assert "points above the middle between no BN and BN (REPRODUCED)" in table.caption
     assert len(table.table) == 20 and all(len(row) == 4 for row in table.table)
     assert table.table[1][2].startswith("REPRODUCED: ")
     assert len(pictures) == 2 * len(PICTURES) and all(isinstance(section.figure, Figure) for section in pictures)
@@ -45,7 +48,10 @@ def test_contradictions_are_told(tier):
             path.write_text(path.read_text().replace('hidden.1/shift": 0.1', 'hidden.1/shift": 7.1'))
             path.write_text(path.read_text().replace('output/shift": 0.2', 'output/shift": 7.2'))
     table = shift_sections(tier, "quick")[0]
-    assert "gradients shift less with BN: 4 yes, 2 no;" in table.caption and "The definitions contradict one another" in table.caption
+    assert (
+        "gradients shift less with BN: 4 yes, 2 no;" in table.caption
+        and "contradict one another in the sigmoid network and in the small Inception" in table.caption
+    )
 
 
 def test_arms_without_bn_are_told_as_such(tmp_path):
@@ -57,7 +63,7 @@ def test_one_network_alone_is_drawn(tier):
     for path in tier.glob("covariate_shift_inception*/quick/*/summary.json"):
         path.unlink()
     table, *pictures = shift_sections(tier, "quick")
-    assert table.table[1][3].startswith("NOT RUN") and len(pictures) == len(PICTURES)
+    assert table.table[1][3] == "NOT RUN" and "in the small Inception" not in table.caption and len(pictures) == len(PICTURES)
 
 
 def test_layers_stand_as_in_figure_5():
@@ -77,3 +83,12 @@ def test_what_pictures_draw_is_what_records_hold(plain):
     assert spectra["hidden.0"][0] == pytest.approx(np.exp(-0.8)) and spectra["hidden.0"][100] == pytest.approx(np.exp(0.8))
     low, high = central_range([plain], "hidden.0/after_norm")
     assert low == pytest.approx(-2.0) and high == pytest.approx(6.0)  # the values go from -2 + 0 to 2 + 4
+
+
+def test_labels_keep_their_digits():
+    """Coordinates are shortened, what is written is not."""
+    figure, (axis,) = new_figure(1, 2, 2)
+    axis.plot([0, 1 / 3], [0.001, 0.002])
+    axis.set_title("0.00125")
+    svg = as_svg(figure, "labels").decode()
+    assert ">0.00125<" in svg and not re.search(r'd="[^"]*\d\.\d{3}', svg)
