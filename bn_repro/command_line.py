@@ -1,94 +1,33 @@
-"""What a command line asks for: every mistake in it found before torch is loaded, every grid spelled out."""
+"""What a command line asks for, and every mistake in it, found before torch is loaded."""
 
-import copy
 import itertools
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
-from pathlib import Path
 from typing import Any
 
-import yaml
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra._internal.utils import get_args_parser
-from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from bn_repro.config import Config, InceptionConfig, SigmoidMLPConfig, check, nearest, walk
+from bn_repro.config import Config, nearest
+from bn_repro.grids import (
+    CONFIGS,
+    MAIN_CONFIG,
+    first_line,
+    hydra_ready,
+    knob_names,
+    on_all_networks,
+    parsed,
+    swept,
+    to_config,
+    values_of,
+)
 
-CONFIGS = Path(__file__).parent.parent / "configs"
-MAIN_CONFIG = "train"
-CONTROL, SECOND_NETWORK = (
-    "_control",
-    "_inception",
-)  # a grid of Hydra's is one product, so an experiment on two networks has a second file, for Inception
 MOST_POINTS = 12  # of a grid that is checked whole; each takes some 30 ms
-
-
-def register_schema() -> None:
-    """Tell Hydra the name and type of every knob, so that a mistyped one in a file is an error."""
-    # Section 4.2.1 states the arms as multiples: ${times:5,${base.lr}}, ${power:${base.final_lr_ratio},6}.
-    OmegaConf.register_new_resolver("times", lambda factor, value: factor * value, replace=True)
-    OmegaConf.register_new_resolver("power", lambda value, exponent: value**exponent, replace=True)
-    store = ConfigStore.instance()
-    store.store(name="schema", node=Config)
-    store.store(group="network", name="sigmoid_mlp_schema", node=SigmoidMLPConfig)
-    store.store(group="network", name="inception_schema", node=InceptionConfig)
-
-
-@contextmanager
-def hydra_ready() -> Iterator[None]:
-    register_schema()
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        yield
-
-
-def to_config(composed: DictConfig) -> Config:
-    """Convert once to plain dataclasses and check them.
-
-    Raises:
-        ValueError: one line that names the knob.
-    """
-    missing = [name for name in knob_names(composed) if OmegaConf.is_missing(*parent_and_key(composed, name))]
-    if missing:
-        raise ValueError(f"{missing[0]} has no value; give {missing[0]}=VALUE, or an experiment that sets it")
-    try:
-        config = OmegaConf.to_object(composed)
-    except OmegaConfBaseException as error:
-        raise ValueError(first_line(error)) from error
-    check(config)
-    return config
-
-
-def run_name(config: Config, overrides: Sequence[str]) -> str:
-    """Return `<arm>-s<seed>` and every other override that changes results, in alphabetical order."""
-    spoken = {"experiment", "arm", "seed", "name"} | {
-        name for name, _, metadata in walk(config) if not metadata.get("changes_result", True)
-    }
-    if config.arm == config.norm:
-        spoken.add("norm")
-    others = sorted(override for override in overrides if override.split("=")[0] not in spoken)
-    return ",".join([f"{config.arm}-s{config.seed}", *others]).replace("/", "_")
-
-
-def experiments(tier: str | None = None) -> list[str]:
-    """List `<name>/<tier>` of the experiment files, of one tier or of all."""
-    return sorted(
-        str(path.relative_to(CONFIGS / "experiment").with_suffix("")) for path in CONFIGS.glob(f"experiment/*/{tier or '*'}.yaml")
-    )
-
-
-def on_all_networks(experiment: str) -> list[str]:
-    """List an experiment `<name>/<tier>` and, if it has one, its second file, for Inception."""
-    name, _, tier = experiment.rpartition("/")
-    control = CONTROL if name.endswith(CONTROL) else ""
-    second = f"{name.removesuffix(CONTROL)}{SECOND_NETWORK}{control}/{tier}"
-    return [experiment, *([second] if (CONFIGS / "experiment" / f"{second}.yaml").exists() else [])]
 
 
 def command_lines(arguments: Sequence[str]) -> list[list[str]]:
@@ -120,35 +59,6 @@ def refuse_mistakes_of_all(lines: Sequence[Sequence[str]]) -> None:
         except ValueError as error:
             about = f" (of {line[-1]}; network=sigmoid_mlp or inception picks one network)" if len(lines) > 1 else ""
             raise ValueError(f"{error}{about}") from error
-
-
-def grid(experiment: str) -> list[list[str]]:
-    """Spell out an experiment's own grid: the overrides of each of its runs."""
-    overrides = parsed([f"{name}={values}" for name, values in swept(experiment).items()])
-    return [[f"experiment={experiment}", *point] for point in itertools.product(*map(values_of, overrides))]
-
-
-def swept(experiment: str) -> dict[str, Any]:
-    """Return the knobs and values that an experiment file sweeps."""
-    return yaml.safe_load((CONFIGS / "experiment" / f"{experiment}.yaml").read_text())["hydra"]["sweeper"]["params"]
-
-
-def configs_of(experiment: str, extra: Sequence[str] = ()) -> list[Config]:
-    """Compose every run of an experiment's grid; `extra` overrides that change no result come on top."""
-    composed_of: dict[tuple[str, ...], DictConfig] = {}  # by choices of groups: composing is slow, setting a value is not
-    configs = []
-    with hydra_ready():
-        for overrides in grid(experiment):
-            groups = tuple(o for o in overrides if (CONFIGS / o.split("=")[0]).is_dir())
-            if groups not in composed_of:
-                composed_of[groups] = compose(MAIN_CONFIG, overrides=[*groups, *extra])
-            point = copy.deepcopy(composed_of[groups])
-            for override in parsed([o for o in overrides if o not in groups]):
-                OmegaConf.update(point, override.key_or_group, override.value())
-            config = to_config(point)
-            config.name = run_name(config, overrides)
-            configs.append(config)
-    return configs
 
 
 def refuse_mistakes(arguments: Sequence[str]) -> None:
@@ -213,14 +123,6 @@ def refuse_choice(override: Override) -> None:
             raise ValueError(f"{group}={choice} is not a choice{nearest(choice, choices)}; choices: {', '.join(choices)}")
 
 
-def values_of(override: Override) -> list[str]:
-    """Return `name=value` for each value of a plain or sweeping override."""
-    name = override.key_or_group
-    if override.is_sweep_override():
-        return [f"{name}={value}" for value in override.sweep_string_iterator()]
-    return [f"{name}={override.get_value_element_as_str()}"]
-
-
 def own_grid(overrides: Sequence[Override]) -> dict[str, list[str]]:
     """Return the values of the chosen experiment's own grid, by knob; empty without an experiment."""
     chosen = [values_of(o)[0].split("=", 1)[1] for o in overrides if o.key_or_group == "experiment"]
@@ -237,38 +139,12 @@ def points_to_check(values: dict[str, list[str]]) -> list[tuple[str, ...]]:
     return [tuple({**firsts, name: value}.values()) for name, options in values.items() for value in options]
 
 
-def parsed(overrides: Sequence[str]) -> list[Override]:
-    parser = OverridesParser.create()
-    found = []
-    for override in overrides:
-        try:
-            found.append(parser.parse_override(override))
-        except HydraException as error:
-            raise ValueError(f"{override}: not of the form name=value ({first_line(error)})") from error
-    return found
-
-
 def compose_or_explain(overrides: list[str]) -> DictConfig:
     try:
         return compose(MAIN_CONFIG, overrides=overrides)
     except (HydraException, OmegaConfBaseException) as error:
         cause: Any = error.__cause__ or error
         raise ValueError(f"{first_line(error)} ({first_line(cause)})" if cause is not error else first_line(error)) from error
-
-
-def parent_and_key(composed: DictConfig, name: str) -> tuple[DictConfig, str]:
-    *parents, key = name.split(".")
-    for parent in parents:
-        composed = composed[parent]
-    return composed, key
-
-
-def knob_names(composed: DictConfig) -> list[str]:
-    names: list[str] = []
-    for name in composed:
-        node = composed._get_node(name)
-        names += [f"{name}.{part}" for part in knob_names(node)] if isinstance(node, DictConfig) else [str(name)]
-    return names
 
 
 def knob_names_of_schema(schema: type = Config, prefix: str = "") -> list[str]:
@@ -280,7 +156,3 @@ def knob_names_of_schema(schema: type = Config, prefix: str = "") -> list[str]:
 
 def group_names() -> list[str]:
     return [path.name for path in CONFIGS.iterdir() if path.is_dir()]
-
-
-def first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0]

@@ -16,8 +16,8 @@ from bn_repro.benchmarks.inception import compare_inception, compare_on_gpu
 from bn_repro.benchmarks.logging_tax import MAX_MEGABYTES, MAX_RANK_ERROR, compare_logging, megabytes_added, rank_errors_after
 from bn_repro.benchmarks.sigmoid_mlp import compare_sigmoid_mlp
 from bn_repro.benchmarks.timing import Comparison
-from bn_repro.command_line import configs_of
 from bn_repro.data.images import load_images
+from bn_repro.grids import configs_of
 
 SIGMOID_MLP, INCEPTION = "mnist_sigmoid/long", "inception_agreement/long"
 SUBJECTS = ("sigmoid_mlp", "inception", "logging", "gpu", "mistake")

@@ -9,9 +9,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bn_repro.command_line import configs_of, experiments, on_all_networks
 from bn_repro.config import TIERS, Config, differences, nearest
 from bn_repro.data.fetch import check_image_folder, fetch
+from bn_repro.grids import configs_of, experiments, on_all_networks
 from bn_repro.launch import FAILED, INTERRUPTED, estimated_seconds, run_many
 from bn_repro.progress import clock
 from bn_repro.records.files import PUBLISHED, REPORTS, RUNS

@@ -5,7 +5,8 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from bn_repro.command_line import CONFIGS, MAIN_CONFIG, command_lines, refuse_mistakes_of_all, register_schema, run_name, to_config
+from bn_repro.command_line import command_lines, refuse_mistakes_of_all
+from bn_repro.grids import CONFIGS, MAIN_CONFIG, register_schema, run_name, to_config
 
 
 def task(composed: DictConfig) -> None:

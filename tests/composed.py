@@ -4,8 +4,8 @@ from functools import cache
 
 from hydra import compose
 
-from bn_repro.command_line import MAIN_CONFIG, hydra_ready, to_config
 from bn_repro.config import Config
+from bn_repro.grids import MAIN_CONFIG, hydra_ready, to_config
 
 SMOKE = ("experiment=mnist_sigmoid/smoke", "wandb.mode=disabled")
 

@@ -10,18 +10,10 @@ from pathlib import Path
 import pytest
 from composed import smoke
 
-from bn_repro import command_line
-from bn_repro.command_line import (
-    CONFIGS,
-    command_lines,
-    configs_of,
-    experiments,
-    grid,
-    refuse_mistakes,
-    refuse_mistakes_of_all,
-    run_name,
-)
+from bn_repro import grids
+from bn_repro.command_line import command_lines, refuse_mistakes, refuse_mistakes_of_all
 from bn_repro.config import NORMS, check, check_value, differences, nearest, walk
+from bn_repro.grids import CONFIGS, configs_of, experiments, grid, run_name
 
 ROOT = Path(__file__).parent.parent
 SMOKE = "experiment=mnist_sigmoid/smoke"
@@ -187,7 +179,7 @@ def covering(points):
 @pytest.mark.parametrize("experiment", experiments())
 def test_every_experiment_file_composes(experiment, monkeypatch):
     points = covering(grid(experiment))
-    monkeypatch.setattr(command_line, "grid", lambda _: points)
+    monkeypatch.setattr(grids, "grid", lambda _: points)
     configs = configs_of(experiment)
     name, tier = experiment.split("/")
     assert {(config.experiment, config.tier) for config in configs} == {(name, tier)}

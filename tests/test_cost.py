@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from bn_repro.command_line import CONFIGS, configs_of
 from bn_repro.cost import multiply_adds, projected_cost
+from bn_repro.grids import CONFIGS, configs_of
 
 
 def reproduce(*arguments):

@@ -17,10 +17,10 @@ from composed import smoke
 from rich.console import Console
 from safetensors.torch import load_file
 
-from bn_repro import command_line, experiment, launch
-from bn_repro.command_line import configs_of, experiments, grid
+from bn_repro import experiment, grids, launch
 from bn_repro.data.images import Batches, load_images
 from bn_repro.data.sources import DATASETS
+from bn_repro.grids import configs_of, experiments, grid
 from bn_repro.launch import DONE, FAILED, INTERRUPTED, SKIPPED, run_here, run_many
 from bn_repro.networks import build_network
 from bn_repro.records import files
@@ -382,7 +382,7 @@ def few_images(monkeypatch):
 def test_every_experiment_runs_two_steps(name, tmp_path, monkeypatch, few_images):
     """One run of each norm in its grid; those of tier imagenet run on a folder of images, in tests of that."""
     arms = {next((override for override in point if override.startswith(("norm=", "arm="))), None): point for point in grid(name)}
-    monkeypatch.setattr(command_line, "grid", lambda _: arms.values())
+    monkeypatch.setattr(grids, "grid", lambda _: arms.values())
     sizes = [
         "device=cpu",
         "train.is_compiled=false",

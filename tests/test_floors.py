@@ -10,8 +10,8 @@ ROOT = Path(__file__).parent.parent
 
 # From the ground up; within a floor from left to right. A name stands for the module and all that is in it.
 FLOORS = (
-    ("config", "modes", "norms", "records.files", "records.record", "records"),
-    ("command_line", "progress", "networks", "cost", "data", "probes", "tracking", "environment"),
+    ("config", "modes", "norms", "records.files", "records.packing", "records.record", "records"),
+    ("grids", "command_line", "progress", "networks", "cost", "data", "probes", "tracking", "environment"),
     ("training", "claims"),
     ("measuring", "experiment", "launch", "benchmarks", "report", "report_run", "dashboard"),
     ("scripts",),
@@ -116,24 +116,27 @@ def test_right_tower_has_no_torch(module):
     found = reachable(module, is_top_level_only=False)
     assert not found & {"torch", "torchvision", "timm", "wandb"}
     rooms = {name.split(".")[0] for name in found & set(MODULES)}
-    assert rooms <= {"config", "records", "command_line", *RIGHT_TOWER}
+    assert rooms <= {"config", "records", "grids", "command_line", *RIGHT_TOWER}
 
 
-@pytest.mark.parametrize("module", ["config", "command_line", "launch", "progress", "records.record", "scripts.train", "scripts.reproduce"])
+@pytest.mark.parametrize(
+    "module", ["config", "grids", "command_line", "launch", "progress", "records.record", "scripts.train", "scripts.reproduce"]
+)
 def test_start_is_light(module):
     """What runs before a mistake is answered, or before the first child starts, loads nothing heavy."""
     assert not reachable(module, is_top_level_only=True) & (HEAVY if module != "scripts.reproduce" else {"torch", "timm", "wandb"})
 
 
 def test_records_know_neither_tower():
-    for module in ("records.files", "records.record"):
-        assert reachable(module, is_top_level_only=False) & set(MODULES) <= {"config", "records", "records.files", "records.record"}
+    own = {"records", "records.files", "records.packing", "records.record"}
+    for module in own:
+        assert reachable(module, is_top_level_only=False) & set(MODULES) <= {"config", *own}
 
 
 def test_every_file_name_of_a_run_is_spelled_in_the_records_package():
     from bn_repro.records import files
 
-    names = [files.CONFIG, files.ENVIRONMENT, files.METRICS, files.ACTIVATIONS, files.WEIGHTS, files.SUMMARY]
+    names = [files.CONFIG, files.ENVIRONMENT, files.METRICS, files.PUBLISHED_METRICS, files.ACTIVATIONS, files.WEIGHTS, files.SUMMARY]
     for module, path in MODULES.items():
         if module == "records.files":
             continue

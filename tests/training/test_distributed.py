@@ -18,8 +18,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from bn_repro import experiment
-from bn_repro.command_line import CONFIGS, refuse_mistakes
+from bn_repro.command_line import refuse_mistakes
 from bn_repro.config import check
+from bn_repro.grids import CONFIGS
 from bn_repro.launch import run_here
 from bn_repro.norms import BatchNorm2d, batch_norms
 from bn_repro.records import files
