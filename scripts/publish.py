@@ -1,12 +1,13 @@
 """Copy a tier's complete records and their report to results/published: python scripts/publish.py --tier long"""
 
 import argparse
+import gzip
 import shutil
 import sys
 from pathlib import Path
 
-from bn_repro.command_line import configs_of, experiments
 from bn_repro.config import TIERS, differences
+from bn_repro.grids import configs_of, experiments
 from bn_repro.records import files
 from bn_repro.records.files import PUBLISHED, RUNS
 from bn_repro.records.record import Run, address_of
@@ -16,7 +17,7 @@ from bn_repro.report.report import build_report
 
 README, README_TIER = Path("README.md"), "long"
 TABLE_START, TABLE_END = "<!-- claims -->", "<!-- /claims -->"
-COPIED = (files.CONFIG, files.ENVIRONMENT, files.METRICS, files.ACTIVATIONS, files.SUMMARY)  # not weights, not checkpoints
+COPIED = (files.CONFIG, files.ENVIRONMENT, files.ACTIVATIONS, files.SUMMARY)  # not weights, not checkpoints
 
 
 def publish(tier: str) -> int:
@@ -42,6 +43,7 @@ def publish(tier: str) -> int:
         for name in COPIED:
             if (source / name).exists():
                 shutil.copyfile(source / name, target / name)
+        (target / files.PUBLISHED_METRICS).write_bytes(gzip.compress(Run(source).metrics_bytes, mtime=0))
     report = build_report(unfinished / files.PUBLISHED_RUNS, tier, None)
     write_report(report, unfinished)
     shutil.rmtree(folder, ignore_errors=True)

@@ -9,8 +9,8 @@ from scipy.stats import binom
 
 from bn_repro.claims.protocol import INCEPTION, best_point, read_grid, without_momentum
 from bn_repro.claims.verdicts import PARTLY, REPRODUCED
-from bn_repro.command_line import CONFIGS, configs_of, experiments
 from bn_repro.config import differences
+from bn_repro.grids import CONFIGS, configs_of, experiments
 from bn_repro.records import files
 from bn_repro.records.record import Run, address_of, find_runs
 from bn_repro.report.claim_table import as_readme_table
@@ -117,7 +117,7 @@ def test_the_readme_shows_the_published_table():
 
 def test_published_results_are_small_and_name_no_machine():
     paths = [path for path in PUBLISHED.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in paths) < 40e6
+    assert sum(path.stat().st_size for path in paths) < 20e6
     for path in paths:
         if path.suffix in (".json", ".yaml", ".md"):
             assert not re.search(r"(^|[^\w.])/(home|root|tmp|work)/", path.read_text()), path

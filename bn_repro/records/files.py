@@ -9,6 +9,7 @@ from typing import Any
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
 METRICS = "metrics.jsonl"
+PUBLISHED_METRICS = "metrics.jsonl.gz"
 ACTIVATIONS = "activations.npz"
 WEIGHTS = "weights.safetensors"
 SUMMARY = "summary.json"

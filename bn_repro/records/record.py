@@ -1,7 +1,7 @@
 """What a run leaves on disk: its config, its machine, a row of metrics a step, activation records, a summary."""
 
 import fcntl
-import io
+import gzip
 import json
 import os
 import shutil
@@ -15,9 +15,9 @@ import yaml
 
 from bn_repro.config import Config
 from bn_repro.records import files
+from bn_repro.records.packing import packed, unpacked
 
 FINISHED, DIVERGED = "finished", "diverged"
-NAMES = "names"  # of the arrays that a file of activations packs
 
 
 def address_of(config: Config) -> str:
@@ -146,8 +146,13 @@ class Run:
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:
         """Return the rows of whole lines, in order of steps."""
-        lines = (self.folder / files.METRICS).read_bytes().split(b"\n")[:-1]
-        return [json.loads(line) for line in lines]
+        return [json.loads(line) for line in self.metrics_bytes.split(b"\n")[:-1]]
+
+    @property
+    def metrics_bytes(self) -> bytes:
+        """Return the metrics as they were written, also of a published run, which keeps them compressed."""
+        published = self.folder / files.PUBLISHED_METRICS
+        return gzip.decompress(published.read_bytes()) if published.exists() else (self.folder / files.METRICS).read_bytes()
 
     @cached_property
     def activations(self) -> dict[str, np.ndarray]:
@@ -160,30 +165,6 @@ class Run:
         rows = [(row["step"], row[name]) for row in self.metrics if row.get(name) is not None]
         steps, values = zip(*rows) if rows else ((), ())
         return np.asarray(steps, dtype=int), np.asarray(values, dtype=float)
-
-
-def packed(arrays: dict[str, np.ndarray]) -> bytes:
-    """Encode arrays as an npz, equal measures of all sites as one: hundreds of small files would be mostly headers."""
-    alike: dict[tuple, list[str]] = {}
-    for name, array in arrays.items():
-        alike.setdefault((name.rpartition("/")[2], array.shape, array.dtype.str), []).append(name)
-    content = {NAMES: np.array(list(arrays))}
-    for number, names in enumerate(alike.values()):
-        content |= {f"{number}/{NAMES}": np.array(names), f"{number}/values": np.stack([arrays[name] for name in names])}
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **content)
-    return buffer.getvalue()
-
-
-def unpacked(file: Path | io.BytesIO) -> dict[str, np.ndarray]:
-    """Return the arrays of a file that `packed` made, in their order, or of one that has each by itself, as older records do."""
-    with np.load(file) as stored:
-        content = {name: stored[name] for name in stored.files}
-    if NAMES not in content:
-        return content
-    groups = [name.rpartition("/")[0] for name in content if name.endswith(f"/{NAMES}")]
-    found = {name: array for group in groups for name, array in zip(content[f"{group}/{NAMES}"].tolist(), content[f"{group}/values"])}
-    return {name: found[name] for name in content[NAMES].tolist()}
 
 
 def find_runs(root: Path, experiment: str, tier: str) -> list[Run]:

@@ -57,11 +57,18 @@ SETTINGS = {
 
 
 def as_svg(figure: Figure, name: str) -> bytes:
-    """Encode a figure, byte for byte the same each time, its coordinates to a hundredth of a point."""
+    """Encode a figure, byte for byte the same each time and without what no viewer needs: coordinates to a hundredth of a point."""
     buffer = io.BytesIO()
     with matplotlib.rc_context({**SETTINGS, "svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return re.sub(rb"<[^>]+>", lambda tag: re.sub(rb"(?<![\w.])(-?\d+\.\d\d)\d+(?![\w.])", rb"\1", tag[0]), buffer.getvalue())
+    return re.sub(rb"<[^>]+>\s*", lambda tag: shortened(tag[0]), buffer.getvalue())
+
+
+def shortened(tag: bytes) -> bytes:
+    """Write a tag with shorter numbers, no line breaks, and without the name of a group, which nothing refers to."""
+    tag = re.sub(rb"(?<![\w.])(-?\d+\.\d\d)\d+(?![\w.])", rb"\1", tag)
+    tag = re.sub(rb'<g id="[^"]*"', b"<g", tag)
+    return re.sub(rb"([;:]) (?=[\w#-])", rb"\1", b" ".join(tag.split()))
 
 
 def as_png(figure: Figure) -> bytes:
@@ -86,10 +93,14 @@ def draw_over_seeds(axis: Axes, label: str, steps: np.ndarray, values: np.ndarra
 
 
 def columns_of(runs: Sequence[Run], metric: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return (steps, values (seeds, steps)) over the steps that every run measured."""
-    columns = [run.column(metric) for run in runs]
-    length = min(len(steps) for steps, _ in columns)
-    return columns[0][0][:length], np.stack([values[:length] for _, values in columns])
+    """Return (steps, values (seeds, steps)) of a metric over the steps that every run measured."""
+    return common_steps([run.column(metric) for run in runs])
+
+
+def common_steps(series: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return (steps, values (seeds, steps)) over the steps that all series (steps, values) have."""
+    length = min(len(steps) for steps, _ in series)
+    return series[0][0][:length], np.stack([values[:length] for _, values in series])
 
 
 def figure_1a(arms: Sequence[Arm]) -> Figure:

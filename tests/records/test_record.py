@@ -1,6 +1,5 @@
 """Does a run's folder hold every row once, whatever interrupted its writing, and is only a complete one found?"""
 
-import io
 import json
 import math
 import multiprocessing
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 
 from bn_repro.records import files
-from bn_repro.records.record import Run, RunBusy, RunWriter, address_of, find_runs, flatten, packed, run_folder, unpacked
+from bn_repro.records.record import Run, RunBusy, RunWriter, address_of, find_runs, flatten, run_folder
 
 CONFIG = {"experiment": "e", "train": {"lr": 0.5, "steps": 4}, "probe": {"percentiles": [15, 50]}}
 
@@ -174,21 +173,3 @@ def test_address(tmp_path):
 def test_metrics_are_one_json_object_a_line(tmp_path):
     lines = (written(tmp_path / "run") / files.METRICS).read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [0, 1, 2, 3]
-
-
-def test_activations_of_many_sites_are_packed_without_loss():
-    generator = np.random.default_rng(0)
-    arrays = {"step": np.array([0, 5])}
-    for number in range(50):
-        arrays[f"layer.{number}/in/percentiles"] = generator.normal(size=(2, 3)).astype(np.float32)
-        arrays[f"layer.{number}/in/mean"] = generator.normal(size=2)
-    arrays["layer.0/out/percentiles"] = generator.normal(size=(2, 7)).astype(np.float32)
-    content = packed(arrays)
-    found = unpacked(io.BytesIO(content))
-    assert list(found) == list(arrays)
-    assert all(found[name].dtype == array.dtype and np.array_equal(found[name], array) for name, array in arrays.items())
-    one_by_one = io.BytesIO()
-    np.savez_compressed(one_by_one, **arrays)
-    assert len(content) < len(one_by_one.getvalue()) / 4
-    one_by_one.seek(0)
-    assert list(unpacked(one_by_one)) == list(arrays)  # as records were written before
