@@ -1,5 +1,6 @@
 """How two pieces of work are compared on a machine whose speed drifts: in turn, round by round, as ratios."""
 
+import itertools
 import statistics
 import time
 from collections.abc import Callable
@@ -36,43 +37,34 @@ class Comparison:
 
 
 def ratios(above: Work, below: Work, rounds: int, settle: Work = lambda: None) -> list[float]:
-    """Time both in turn, so that a machine whose speed drifts slows both, and return time above over time below, each round.
-
-    Args:
-        settle: waits until the device has done all that was asked of it.
-    """
-    above(), below(), settle()
-    found = []
-    for number in range(rounds):
-        seconds = {}
-        for work in (above, below) if number % 2 else (below, above):
-            started = time.perf_counter()
-            work()
-            settle()
-            seconds[work] = time.perf_counter() - started
-        found.append(seconds[above] / seconds[below])
-    return found
+    """Time both in turn, and return time above over time below, each round; see `ratios_beside`."""
+    return ratios_beside(below, {"": above}, rounds, settle=settle)[""]
 
 
-def ratios_beside(below: Work, above: dict[str, Work], rounds: int, slices: int = 1) -> dict[str, list[float]]:
+def ratios_beside(below: Work, above: dict[str, Work], rounds: int, slices: int = 1, settle: Work = lambda: None) -> dict[str, list[float]]:
     """Time several works in turn beside the same other, and return by name the time above over the time below of each round.
 
+    A machine whose speed drifts slows all. Each turn begins with the next work, so that none is always first; of three or
+    more none is called twice in a row, with its data still at hand.
+
     Args:
-        slices: calls of each work in a round, whose times are added; all works take their turns after every one, each time
-            from the next on, so that of several none is called twice in a row, with its data still at hand.
+        slices: turns of a round, whose times are added.
+        settle: waits until the device has done all that was asked of it.
     """
-    works = {"": below, **above}
-    for work in works.values():
+    works = [*above.values(), below]
+    for work in works:
         work()
-    names, found = list(works), {name: [] for name in above}
+    settle()
+    found: dict[str, list[float]] = {name: [] for name in above}
+    turns = itertools.count(1)
     for _ in range(rounds):
-        seconds = dict.fromkeys(works, 0.0)
-        for number in range(slices):
-            first = number % len(works)
-            for name in [*names[first:], *names[:first]]:
+        seconds = [0.0] * len(works)
+        for turn in itertools.islice(turns, slices):
+            for place in range(turn, turn + len(works)):
                 started = time.perf_counter()
-                works[name]()
-                seconds[name] += time.perf_counter() - started
-        for name in above:
-            found[name].append(seconds[name] / seconds[""])
+                works[place % len(works)]()
+                settle()
+                seconds[place % len(works)] += time.perf_counter() - started
+        for name, taken in zip(above, seconds):
+            found[name].append(taken / seconds[-1])
     return found

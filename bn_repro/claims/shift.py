@@ -30,7 +30,6 @@ def median_shift(measure: str) -> Callable[[Run], float]:
 
     The first layer is left out: nothing is before it, so its shift is 0 by definition.
     """
-
     return lambda run: float(np.nanmedian(shift_over_steps(run, measure)[1]))
 
 

@@ -1,6 +1,7 @@
 """How the distributions of every layer move in training: percentiles, histograms and drift, with and without BN (Figures 1b, 1c)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -13,7 +14,7 @@ from bn_repro.records.record import Run
 from bn_repro.report.figures import SETTINGS, STYLES, Arm, thousands
 
 MOST_RIDGES = 8
-MOST_LAYERS = 4  # of histograms over training, which need room
+MOST_LAYERS = 3  # of histograms over training, which need room
 PLACES = {"before_norm": "before the norm", "after_norm": "after the norm, before the nonlinearity"}
 
 
@@ -44,7 +45,7 @@ def short_name(layer: str) -> str:
 
 
 def figure_percentiles(arms: Sequence[Arm]) -> Figure:
-    """Draw the lowest to highest percentile as a band and the median as a line, of all units' inputs to every nonlinearity; seed 0."""
+    """Draw the lowest to highest percentile as a band and the median as a line, of the inputs to every nonlinearity; the first seed's."""
     runs = {label: runs[0] for label, runs in arms}
     layers = layers_at(next(iter(runs.values())).activations, INPUTS)
     places = grid_of(layers)
@@ -85,7 +86,7 @@ def is_lowest(place: tuple[int, int], places: dict[str, tuple[int, int]]) -> boo
 
 
 def figure_ridges(arms: Sequence[Arm]) -> Figure:
-    """Draw the histogram of a layer's inputs to the nonlinearity at steps of training, one above the other; seed 0."""
+    """Draw the histogram of a layer's inputs to the nonlinearity at steps of training, one above the other; the first seed's."""
     runs = [(label, runs[0]) for label, runs in arms]
     layers = spread(layers_at(runs[0][1].activations, INPUTS), MOST_LAYERS)
     with matplotlib.rc_context(SETTINGS):
@@ -108,7 +109,7 @@ def draw_ridges(axis: Axes, run: Run, site: str, color: str, shown: tuple[float,
     edges = edges_of(run, site)
     centers = (edges[1:] + edges[:-1]) / 2
     is_shown = (edges[1:] > shown[0]) & (edges[:-1] < shown[1])
-    chosen = np.unique(np.linspace(0, len(histograms) - 1, min(MOST_RIDGES, len(histograms))).round().astype(int))
+    chosen = spread(range(len(histograms)), MOST_RIDGES)
     densities = histograms / np.maximum(histograms.sum(1, keepdims=True), 1)
     height = 1.8 / max(densities[chosen].max(), 1e-9)
     for level, row in reversed(list(enumerate(chosen))):
@@ -132,10 +133,10 @@ def central_range(runs: Sequence[Run], site: str) -> tuple[float, float]:
     return float(edges[first]), float(edges[last + 1])
 
 
-def spread(layers: Sequence[str], number: int) -> list[str]:
-    """Return at most so many of the layers, evenly spread, first and last among them."""
-    chosen = np.linspace(0, len(layers) - 1, min(number, len(layers))).round().astype(int)
-    return [layers[index] for index in chosen]
+def spread(items: Sequence[Any], number: int) -> list[Any]:
+    """Return at most so many of the items, evenly spread, first and last among them."""
+    chosen = np.linspace(0, len(items) - 1, min(number, len(items))).round().astype(int)
+    return [items[index] for index in chosen]
 
 
 def figure_drift(arms: Sequence[Arm]) -> Figure:

@@ -12,7 +12,7 @@ from bn_repro.claims.selection import Sweep
 from bn_repro.claims.statistics import mean_estimate
 from bn_repro.claims.sweeps import final_accuracies, usable_threshold
 from bn_repro.records.record import Run
-from bn_repro.report.figures import STYLES, draw_over_seeds, new_figure, thousands
+from bn_repro.report.figures import STYLES, common_steps, draw_over_seeds, new_figure, thousands
 
 FIGURE_3_HEADERS = (
     "arm",
@@ -29,9 +29,7 @@ def figure_2(arms: Sequence[tuple[str, Sequence[Run]]]) -> Figure:
     figure, axes = new_figure(2, 10, 4.2, sharey=True)
     for axis in axes:
         for label, runs in arms:
-            curves = [smoothed_accuracy(run) for run in runs]
-            length = min(len(steps) for steps, _ in curves)
-            steps, accuracies = curves[0][0][:length], np.stack([values[:length] for _, values in curves])
+            steps, accuracies = common_steps([smoothed_accuracy(run) for run in runs])
             draw_over_seeds(axis, label, steps, accuracies)
             if any(map(reached_infinity, runs)):
                 axis.plot(steps[-1], accuracies[:, -1].mean(), marker="x", color=STYLES[label].color, markersize=7, clip_on=False)

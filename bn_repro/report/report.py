@@ -34,5 +34,5 @@ def build_report(root: Path, tier: str, published: Path | None, claims: Sequence
     answers = judge_all(root, tier, claims)
     path = published / files.CLAIMS if published else None
     beside = {row["id"]: row for row in json.loads(path.read_text())} if path and path.exists() else {}
-    drawn = sections(root, tier) if has_figures else []
+    drawn = sections(root, tier, answers) if has_figures else []
     return Report(tier, answers, beside, drawn, sorted({machine for section in drawn for machine in section.machines}))

@@ -7,6 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from bn_repro.claims.claims import BN, BN_BEST, FAULTY, FAULTY_SCALED, PLAIN, PLAIN_BEST
+from bn_repro.claims.judging import Answer
 from bn_repro.claims.section_4_2 import LABELS
 from bn_repro.claims.selection import runs_in, runs_of, sweeps_of
 from bn_repro.records.record import Run
@@ -77,8 +78,8 @@ PLANS = (
 )
 
 
-def sections(root: Path, tier: str) -> list[Section]:
-    """Draw every figure whose first arm, and one to compare it with, have runs."""
+def sections(root: Path, tier: str, answers: Sequence[Answer]) -> list[Section]:
+    """Draw every figure whose first arm, and one to compare it with, have runs; `answers` are those of all claims."""
     drawn = []
     for plan in PLANS:
         arms = [(label, list(runs_of(root, arm, tier).values())) for label, arm in plan.arms]
@@ -89,7 +90,13 @@ def sections(root: Path, tier: str) -> list[Section]:
         experiments = dict.fromkeys(arm.split("/")[0] for _, arm in plan.arms)
         runs = [run for _, runs in arms for run in runs]
         drawn.append(section(plan.name, plan.title, f"{plan.caption} {counts}.", command(tier, *experiments), plan.draw(arms), runs))
-    return drawn + sweep_section(root, tier) + shift_sections(root, tier) + mnist_protocol(root, tier) + inception_protocols(root, tier)
+    return (
+        drawn
+        + sweep_section(root, tier)
+        + shift_sections(root, tier, answers)
+        + mnist_protocol(root, tier)
+        + inception_protocols(root, tier)
+    )
 
 
 def section(name: str, title: str, caption: str, command: str, drawn: Figure | Rows, runs: Sequence[Run]) -> Section:

@@ -1,7 +1,7 @@
 """How gradients, the loss along them, layer Jacobians and magnitudes look with BN, without, and with noise after it."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
@@ -13,7 +13,7 @@ from bn_repro.claims.measures import final_accuracy
 from bn_repro.claims.shift import by_layer, shift_over_steps
 from bn_repro.records.record import Run
 from bn_repro.report.distribution_figures import short_name
-from bn_repro.report.figures import SETTINGS, STYLES, Arm, columns_of, draw_over_seeds, new_figure, thousands
+from bn_repro.report.figures import SETTINGS, STYLES, Arm, columns_of, common_steps, draw_over_seeds, new_figure, thousands
 
 MOST_SPECTRA = 5
 
@@ -37,8 +37,7 @@ def figure_gradient_shift(arms: Sequence[Arm]) -> Figure:
     rows = (("shift", "l2 norm of G - G'"), ("relative", "the same over the norm of G"), ("cosine", "cosine of G and G'"))
     for axis, (measure, words) in zip(axes, rows):
         for label, runs in arms:
-            steps, values = over_runs(runs, lambda run, measure=measure: shift_over_steps(run, measure))
-            draw_over_seeds(axis, label, steps, values)
+            draw_over_seeds(axis, label, *common_steps([shift_over_steps(run, measure) for run in runs]))
         over_steps(axis, words, is_logarithmic=measure != "cosine")
     axes[0].legend(fontsize=8, frameon=False)
     return figure
@@ -115,13 +114,6 @@ def figure_depth(arms: Sequence[Arm]) -> Figure:
         axis.xaxis.get_major_locator().set_params(integer=True)
     axes[0][0].legend(fontsize=8, frameon=False)
     return figure
-
-
-def over_runs(runs: Sequence[Run], read: Callable[[Run], tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Return (steps, values (seeds, steps)) over the steps that every run measured."""
-    found = [read(run) for run in runs]
-    length = min(len(steps) for steps, _ in found)
-    return found[0][0][:length], np.stack([values[:length] for _, values in found])
 
 
 def over_steps(axis: Axes, words: str, is_logarithmic: bool = False) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from bn_repro.claims.covariate_shift import COVARIATE_SHIFT, NETWORKS
-from bn_repro.claims.judging import Answer, judge_all
+from bn_repro.claims.judging import Answer
 from bn_repro.claims.selection import runs_of
 from bn_repro.claims.verdicts import INCONCLUSIVE, NOT_REPRODUCED, NOT_RUN, PARTLY, REPRODUCED
 from bn_repro.report.distribution_figures import figure_drift, figure_percentiles, figure_ridges
@@ -24,7 +24,7 @@ KINDS = (
     ("jacobian", "singular values are nearer to 1 with BN"),
     ("depth", "magnitudes are more even over the depth with BN"),
     ("noisy-drift", "noise after BN makes distributions less stable than no BN does"),
-    ("noisy-kept", "it leaves at least half of BN's gain"),
+    ("kept", "it leaves at least half of BN's gain"),
     ("noisy-none", "it does less harm than without BN"),
 )
 WORDS = {REPRODUCED: "yes", PARTLY: "slightly", NOT_REPRODUCED: "no", INCONCLUSIVE: "unclear", NOT_RUN: "not run"}
@@ -71,7 +71,7 @@ PICTURES = (
         "histograms over training",
         "The inputs of nonlinearities of layers spread over the depth, at steps of training from below upwards, of the first seed.",
         figure_ridges,
-        3,
+        2,
         has_all_seeds=False,
     ),
     Picture(
@@ -116,17 +116,21 @@ PICTURES = (
 )
 
 
-def shift_sections(root: Path, tier: str) -> list[Section]:
-    """Return the table of all definitions, then the pictures of each network; no records, no sections."""
+def shift_sections(root: Path, tier: str, answers: Sequence[Answer]) -> list[Section]:
+    """Return the table of all definitions, then the pictures of each network; no records, no sections.
+
+    Args:
+        answers: of the claims of covariate shift, and any others.
+    """
     found = {
         (experiment, norm): list(runs_of(root, f"{experiment}/{norm}", tier).values()) for *_, experiment in NETWORKS for _, norm in ARMS
     }
     if not any(found[experiment, "none"] and found[experiment, "batch"] for *_, experiment in NETWORKS):
         return []
     runs = [run for runs in found.values() for run in runs]
-    answers = {answer.id: answer for answer in judge_all(root, tier, COVARIATE_SHIFT)}
+    by_id = {answer.id: answer for answer in answers}
     whole = command(tier, "covariate_shift", "covariate_shift_control")  # each on both networks
-    drawn = [Section(DEFINITIONS, TITLE, in_words(answers), whole, machines(runs), table=definitions(answers))]
+    drawn = [Section(DEFINITIONS, TITLE, in_words(by_id), whole, machines(runs), table=definitions(by_id))]
     for suffix, network, experiment in NETWORKS:
         for picture in PICTURES:
             arms = [(label, found[experiment, norm]) for label, norm in ARMS[: picture.num_arms] if found[experiment, norm]]
@@ -179,8 +183,7 @@ def in_words(answers: dict[str, Answer]) -> str:
 
 def verdicts_of(answers: dict[str, Answer], kind: str, suffix: str = "") -> list[str]:
     """List the verdicts of one kind of rows, of one network or of all."""
-    starts = ("ics-noisy-accuracy-", "ics-noisy-loss-") if kind == "noisy-kept" else f"ics-{kind}-"
-    return [answer.verdict for id, answer in answers.items() if id.startswith(starts) and id.endswith(suffix)]
+    return [answer.verdict for id, answer in answers.items() if id.startswith(f"ics-{kind}-") and id.endswith(suffix)]
 
 
 def is_contradicted(answers: dict[str, Answer], suffix: str) -> bool:
@@ -193,7 +196,7 @@ def noise_in_numbers(answers: dict[str, Answer]) -> str:
     """Say for each network how unstable noise after BN makes it, and how far from the middle it then ends."""
     found = []
     for suffix, network, _ in NETWORKS:
-        drift, accuracy = answers[f"ics-noisy-drift-{suffix}"], answers[f"ics-noisy-accuracy-{suffix}"]
+        drift, accuracy = answers[f"ics-noisy-drift-{suffix}"], answers[f"ics-kept-accuracy-{suffix}"]
         if NOT_RUN not in (drift.verdict, accuracy.verdict):
             side = "above" if accuracy.estimate > 0 else "below"
             found.append(

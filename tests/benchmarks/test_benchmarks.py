@@ -28,7 +28,7 @@ def test_ratios_of_many_are_beside_the_same_other():
     calls = []
     above = {name: lambda name=name: calls.append(name) for name in "ab"}
     found = ratios_beside(lambda: calls.append("-"), above, rounds=1, slices=2)
-    assert "".join(calls) == "-ab" + "-ab" + "ab-"
+    assert "".join(calls) == "ab-" + "b-a" + "-ab"
     assert set(found) == {"a", "b"} and all(len(ratios) == 1 and ratios[0] > 0 for ratios in found.values())
 
 

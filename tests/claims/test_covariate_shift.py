@@ -64,5 +64,5 @@ def test_arms_without_bn_reproduce_nothing(tmp_path):
 
 def test_an_answer_names_all_its_runs(tmp_path):
     write_shift_tier(tmp_path, "quick", num_seeds=1)
-    (answer,) = judge_all(tmp_path, "quick", [claim for claim in COVARIATE_SHIFT if claim.id == "ics-noisy-loss-mlp"])
+    (answer,) = judge_all(tmp_path, "quick", [claim for claim in COVARIATE_SHIFT if claim.id == "ics-kept-loss-mlp"])
     assert answer.runs == [f"covariate_shift/quick/{name}-s0" for name in ("batch", "noisy_batch", "none")]

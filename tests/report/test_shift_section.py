@@ -7,6 +7,8 @@ import pytest
 from made_up_shifts import LAYERS, STEPS, write_shift_tier
 from matplotlib.figure import Figure
 
+from bn_repro.claims.covariate_shift import COVARIATE_SHIFT
+from bn_repro.claims.judging import judge_all
 from bn_repro.claims.selection import runs_of
 from bn_repro.claims.shift import shift_over_steps
 from bn_repro.report.distribution_figures import central_range, distances_to_final, grid_of
@@ -21,17 +23,21 @@ def tier(tmp_path):
     return tmp_path
 
 
+def sections_of(root):
+    return shift_sections(root, "quick", judge_all(root, "quick", COVARIATE_SHIFT))
+
+
 @pytest.fixture
 def plain(tier):
     return runs_of(tier, "covariate_shift/none", "quick")[0]
 
 
 def test_nothing_is_said_without_records(tmp_path):
-    assert shift_sections(tmp_path, "quick") == []
+    assert sections_of(tmp_path) == []
 
 
 def test_the_table_follows_the_verdicts(tier):
-    table, *pictures = shift_sections(tier, "quick")
+    table, *pictures = sections_of(tier)
     assert "the landscape is smoother with BN: 6 yes;" in table.caption and "do not contradict one another" in table.caption
     assert "times as much as no BN does (REPRODUCED)" in table.caption
     assert "points above the middle between no BN and BN (REPRODUCED)" in table.caption
@@ -47,7 +53,7 @@ def test_contradictions_are_told(tier):
         for path in tier.glob(f"{experiment}/quick/batch-s*/metrics.jsonl"):
             path.write_text(path.read_text().replace('hidden.1/shift": 0.1', 'hidden.1/shift": 7.1'))
             path.write_text(path.read_text().replace('output/shift": 0.2', 'output/shift": 7.2'))
-    table = shift_sections(tier, "quick")[0]
+    table = sections_of(tier)[0]
     assert (
         "gradients shift less with BN: 4 yes, 2 no;" in table.caption
         and "contradict one another in the sigmoid network and in the small Inception" in table.caption
@@ -56,13 +62,13 @@ def test_contradictions_are_told(tier):
 
 def test_arms_without_bn_are_told_as_such(tmp_path):
     write_shift_tier(tmp_path, "quick", has_bn=False)
-    assert not re.search("[1-9] (yes|slightly)", shift_sections(tmp_path, "quick")[0].caption)
+    assert not re.search("[1-9] (yes|slightly)", sections_of(tmp_path)[0].caption)
 
 
 def test_one_network_alone_is_drawn(tier):
     for path in tier.glob("covariate_shift_inception*/quick/*/summary.json"):
         path.unlink()
-    table, *pictures = shift_sections(tier, "quick")
+    table, *pictures = sections_of(tier)
     assert table.table[1][3] == "NOT RUN" and "in the small Inception" not in table.caption and len(pictures) == len(PICTURES)
 
 
