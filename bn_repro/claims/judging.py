@@ -5,11 +5,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bn_repro.claims.claim import Claim
 from bn_repro.claims.claims import CLAIMS
 from bn_repro.claims.selection import runs_in
 from bn_repro.claims.statistics import Estimate
-from bn_repro.claims.verdicts import INCONCLUSIVE, NOT_RUN, PARTLY, REPRODUCED
+from bn_repro.claims.verdicts import NOT_RUN
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,9 @@ def judge(claim: Claim, root: Path, tier: str) -> Answer:
     """Answer one claim from the records of a tier under `root`."""
     reference, subject, control = (claim.select(root, arm, tier) for arm in (claim.reference, claim.subject, claim.control))
     pairs = paired(reference, subject)
-    estimate, verdict = measured(claim, pairs)
-    # The control has seeds of its own where it would otherwise be the reference: its runs are paired in their order.
+    estimate = claim.measure(pairs) if pairs else None
     control_reference = claim.select(root, claim.control_reference or claim.reference, tier)
-    _, control_verdict = measured(claim, list(zip(control_reference.values(), control.values())))
+    control_estimate = measured_unpaired(claim, list(control_reference.values()), list(control.values()))
     return Answer(
         claim.id,
         claim.section,
@@ -59,24 +60,30 @@ def judge(claim: Claim, root: Path, tier: str) -> Answer:
         estimate.high if estimate else None,
         claim.unit,
         len(pairs),
-        distinguished(verdict, control_verdict),
-        control_verdict,
+        verdict_on(claim, estimate),
+        verdict_on(claim, control_estimate),
         str(claim.rule),
         sorted({run.address for pair in pairs for selected in pair for run in runs_in(selected)}),
     )
 
 
-def distinguished(verdict: str, control_verdict: str) -> str:
-    """Return the verdict, or INCONCLUSIVE where the control, by chance, says as much: one control in forty does."""
-    says_as_much = control_verdict == REPRODUCED or (control_verdict == PARTLY == verdict)
-    return INCONCLUSIVE if verdict in (REPRODUCED, PARTLY) and says_as_much else verdict
+def measured_unpaired(claim: Claim, references: Sequence[Any], controls: Sequence[Any]) -> Estimate | None:
+    """Measure runs that have no seed in common, so that no way to pair them is the right one.
+
+    Every reference meets every control once: the runs are paired in their order, then each with the next one's partner, and
+    so on. The mean over these pairings is given the widest interval that they give together.
+    """
+    n = min(len(references), len(controls))
+    turns = [[*controls[turn:n], *controls[:turn]] for turn in range(n)]
+    estimates = [claim.measure(list(zip(references, turned))) for turned in turns]
+    if not estimates:
+        return None
+    means, lows, highs = zip(*((estimate.mean, estimate.low, estimate.high) for estimate in estimates))
+    return Estimate(float(np.mean(means)), float(np.min(lows)), float(np.max(highs)), n)
 
 
-def measured(claim: Claim, pairs: Sequence[tuple[Any, Any]]) -> tuple[Estimate | None, str]:
-    if not pairs:
-        return None, NOT_RUN
-    estimate = claim.measure(pairs)
-    return estimate, claim.rule.verdict(estimate)
+def verdict_on(claim: Claim, estimate: Estimate | None) -> str:
+    return NOT_RUN if estimate is None else claim.rule.verdict(estimate)
 
 
 def judge_all(root: Path, tier: str, claims: Sequence[Claim] = CLAIMS) -> list[Answer]:

@@ -14,8 +14,8 @@ HOW_TO_READ = (
     "Every interval is Student's, 95 %, over n seeds, of one test set and of this claim alone; ratios are averaged on a logarithmic "
     "scale. A verdict follows from its rule, listed below: PARTLY is the direction without the size, INCONCLUSIVE an interval that "
     "allows both. The control judges the same claim on runs from which what it is about is missing (networks without BN of other "
-    "seeds in place of BN; the true gradient, or no norm, in place of the faulty one); it must not say REPRODUCED, and where it does, as "
-    "one in forty does by chance, the claim is INCONCLUSIVE."
+    "seeds in place of BN; the true gradient, or no norm, in place of the faulty one); it must not say REPRODUCED. "
+    "Its runs share no seed, so that no way to pair them is the right one; the widest interval of several counts."
 )
 
 
