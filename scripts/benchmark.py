@@ -17,7 +17,7 @@ from bn_repro.benchmarks.logging_tax import MAX_MEGABYTES, MAX_RANK_ERROR, compa
 from bn_repro.benchmarks.sigmoid_mlp import compare_sigmoid_mlp
 from bn_repro.benchmarks.timing import Comparison
 from bn_repro.data.images import load_images
-from bn_repro.grids import configs_of
+from bn_repro.launcher.grids import configs_of
 
 SIGMOID_MLP, INCEPTION = "mnist_sigmoid/long", "inception_agreement/long"
 SUBJECTS = ("sigmoid_mlp", "inception", "logging", "gpu", "mistake")

@@ -18,7 +18,7 @@ def main(tier: str, project: str, entity: str | None, is_pushing: bool) -> int:
             raise
         print(f"error: {MISSING}", file=sys.stderr)
         return 2
-    from bn_repro.tracking import NOT_LOGGED_IN, is_logged_in
+    from bn_repro.experiments.tracking import NOT_LOGGED_IN, is_logged_in
 
     contents = contents_of(tier, RUNS, REPORTS / tier)
     if not contents.experiments:

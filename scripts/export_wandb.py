@@ -7,9 +7,9 @@ from pathlib import Path
 import yaml
 
 from bn_repro.config import WandbConfig
+from bn_repro.experiments.tracking import export
 from bn_repro.records import files
 from bn_repro.records.record import Run
-from bn_repro.tracking import export
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split(":")[0])

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from bn_repro.config import TIERS, differences
-from bn_repro.grids import configs_of, experiments
+from bn_repro.launcher.grids import configs_of, experiments
 from bn_repro.records import files
 from bn_repro.records.files import PUBLISHED, RUNS
 from bn_repro.records.record import Run, address_of

@@ -14,8 +14,8 @@ from bn_repro.report.report import Report, build_report
 
 def send(report: Report, settings: WandbConfig) -> int:
     """Log the report as a W&B run; say where it is, or in one line why it is not."""
-    from bn_repro.report_run import log_report
-    from bn_repro.tracking import NOT_LOGGED_IN, is_logged_in
+    from bn_repro.dashboard.report_run import log_report
+    from bn_repro.experiments.tracking import NOT_LOGGED_IN, is_logged_in
 
     if settings.mode == "online" and not is_logged_in():
         print(f"error: {NOT_LOGGED_IN}", file=sys.stderr)

@@ -11,9 +11,9 @@ from rich.table import Table
 
 from bn_repro.config import TIERS, Config, differences, nearest
 from bn_repro.data.fetch import check_image_folder, fetch
-from bn_repro.grids import configs_of, experiments, on_all_networks
-from bn_repro.launch import FAILED, INTERRUPTED, estimated_seconds, run_many
-from bn_repro.progress import clock
+from bn_repro.launcher.grids import configs_of, experiments, on_all_networks
+from bn_repro.launcher.progress import clock
+from bn_repro.launcher.runs import FAILED, INTERRUPTED, estimated_seconds, run_many
 from bn_repro.records.files import PUBLISHED, REPORTS, RUNS
 from bn_repro.records.record import Run, address_of, run_folder
 
@@ -106,7 +106,7 @@ def chosen_experiments(tier: str, only: str | None) -> tuple[list[str], set[str]
     if only is None:
         return names, None
 
-    from bn_repro.claims.claims import CLAIMS
+    from bn_repro.studies.claims import CLAIMS
 
     by_claim = {claim.id: claim.experiments for claim in CLAIMS}
     wanted = by_claim.get(only) or {name.split("/")[0] for name in on_all_networks(f"{only}/{tier}")}
@@ -130,7 +130,7 @@ def prepare(configs: list[Config]) -> None:
     for _, folder in (source for source in sources if source[0] == "image_folder"):
         check_image_folder(Path(folder))
     for name in {config.device for config in configs} - {"cpu"}:
-        from bn_repro.environment import available_device  # loads torch, which a CPU's tier does not need in this process
+        from bn_repro.experiments.environment import available_device  # loads torch, which a CPU's tier does not need in this process
 
         available_device(name)
     for name, folder in sources:
@@ -140,9 +140,9 @@ def prepare(configs: list[Config]) -> None:
 
 def answers_of(tier: str, experiment: str, ended: set[str]) -> Table:
     """Return a line for every claim that the experiment was the last to be needed for."""
-    from bn_repro.claims.claims import CLAIMS
     from bn_repro.report.claim_table import as_terminal_lines
     from bn_repro.report.report import build_report
+    from bn_repro.studies.claims import CLAIMS
 
     claims = [claim for claim in CLAIMS if experiment in claim.experiments <= ended]
     return as_terminal_lines(build_report(RUNS, tier, PUBLISHED / tier, claims, has_figures=False))
@@ -161,7 +161,7 @@ def dry_run(configs: list[Config], jobs: int, images_per_second: float | None) -
             total = None if total is None or seconds is None else total + seconds
     print(f"{len(configs)} runs; about {clock(None if total is None else total / jobs)} to go with {jobs} at once")
     if configs[0].tier == "imagenet":
-        from bn_repro.cost import projected_cost
+        from bn_repro.launcher.cost import projected_cost
 
         print("\n".join(projected_cost(configs, images_per_second)))
     return 0

@@ -5,8 +5,8 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from bn_repro.command_line import command_lines, refuse_mistakes_of_all
-from bn_repro.grids import CONFIGS, MAIN_CONFIG, register_schema, run_name, to_config
+from bn_repro.launcher.command_line import command_lines, refuse_mistakes_of_all
+from bn_repro.launcher.grids import CONFIGS, MAIN_CONFIG, register_schema, run_name, to_config
 
 
 def task(composed: DictConfig) -> None:
@@ -15,7 +15,7 @@ def task(composed: DictConfig) -> None:
     config = to_config(composed)
     config.name = run_name(config, HydraConfig.get().overrides.task)
 
-    from bn_repro.launch import run_here
+    from bn_repro.launcher.runs import run_here
 
     exit_code = run_here(config)
     if exit_code:

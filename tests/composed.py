@@ -5,7 +5,7 @@ from functools import cache
 from hydra import compose
 
 from bn_repro.config import Config
-from bn_repro.grids import MAIN_CONFIG, hydra_ready, to_config
+from bn_repro.launcher.grids import MAIN_CONFIG, hydra_ready, to_config
 
 SMOKE = ("experiment=mnist_sigmoid/smoke", "wandb.mode=disabled")
 

@@ -8,7 +8,7 @@ from composed import composed
 from PIL import Image
 
 from bn_repro.config import Config
-from bn_repro.grids import run_name
+from bn_repro.launcher.grids import run_name
 
 NUM_CLASSES, NUM_TRAINING, NUM_VALIDATION = 3, 26, 11
 

@@ -10,13 +10,15 @@ ROOT = Path(__file__).parent.parent
 
 # From the ground up; within a floor from left to right. A name stands for the module and all that is in it.
 FLOORS = (
-    ("config", "modes", "norms", "records.files", "records.packing", "records.record", "records"),
-    ("grids", "command_line", "progress", "networks", "cost", "data", "probes", "tracking", "environment"),
-    ("training", "claims"),
-    ("measuring", "experiment", "launch", "benchmarks", "report", "report_run", "dashboard"),
+    ("config",),
+    ("records.files", "records.packing", "records.record", "records", "norms", "data"),
+    ("networks", "probes", "training", "verdicts", "measures"),
+    ("experiments", "studies"),
+    ("launcher", "report"),
+    ("dashboard", "benchmarks"),
     ("scripts",),
 )
-RIGHT_TOWER = ("claims", "report")
+RIGHT_TOWER = ("measures", "verdicts", "studies", "report")
 HEAVY = {"torch", "torchvision", "timm", "wandb", "scipy", "matplotlib"}
 
 
@@ -116,11 +118,21 @@ def test_right_tower_has_no_torch(module):
     found = reachable(module, is_top_level_only=False)
     assert not found & {"torch", "torchvision", "timm", "wandb"}
     rooms = {name.split(".")[0] for name in found & set(MODULES)}
-    assert rooms <= {"config", "records", "grids", "command_line", *RIGHT_TOWER}
+    assert rooms <= {"config", "records", *RIGHT_TOWER}
 
 
 @pytest.mark.parametrize(
-    "module", ["config", "grids", "command_line", "launch", "progress", "records.record", "scripts.train", "scripts.reproduce"]
+    "module",
+    [
+        "config",
+        "launcher.grids",
+        "launcher.command_line",
+        "launcher.runs",
+        "launcher.progress",
+        "records.record",
+        "scripts.train",
+        "scripts.reproduce",
+    ],
 )
 def test_start_is_light(module):
     """What runs before a mistake is answered, or before the first child starts, loads nothing heavy."""
@@ -157,7 +169,7 @@ def test_the_walker_sees_late_and_early_imports(tmp_path, monkeypatch):
     assert imported("made_up", is_top_level_only=True) == {"torch", "norms"}
     with pytest.raises(AssertionError, match="stands on no floor"):
         place("made_up")
-    path.write_text("from bn_repro.experiment import run\n")
+    path.write_text("from bn_repro.experiments.supervised import run\n")
     monkeypatch.setitem(MODULES, "norms.made_up", path)
-    with pytest.raises(AssertionError, match="imports experiment"):
+    with pytest.raises(AssertionError, match="imports experiments"):
         test_imports_go_down_or_left("norms.made_up")

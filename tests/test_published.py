@@ -6,15 +6,15 @@ from functools import cache
 
 import pytest
 
-from bn_repro.claims.protocol import INCEPTION, best_point, read_grid, without_momentum
-from bn_repro.claims.verdicts import REPRODUCED
 from bn_repro.config import differences
-from bn_repro.grids import CONFIGS, configs_of, experiments
+from bn_repro.launcher.grids import CONFIGS, configs_of, experiments
 from bn_repro.records import files
 from bn_repro.records.record import Run, address_of, find_runs
 from bn_repro.report.claim_table import as_readme_table
 from bn_repro.report.page import report_files
 from bn_repro.report.report import build_report
+from bn_repro.studies.tuning import INCEPTION, best_point, read_grid, without_momentum
+from bn_repro.verdicts.rules import REPRODUCED
 
 ROOT = CONFIGS.parent
 PUBLISHED = ROOT / files.PUBLISHED

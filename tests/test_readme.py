@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from bn_repro.command_line import command_lines, refuse_mistakes_of_all
-from bn_repro.grids import CONFIGS
+from bn_repro.launcher.command_line import command_lines, refuse_mistakes_of_all
+from bn_repro.launcher.grids import CONFIGS
 
 ROOT = CONFIGS.parent
 README = (ROOT / "README.md").read_text()

@@ -19,9 +19,9 @@ from torch.utils.hooks import RemovableHandle
 from bn_repro.benchmarks.timing import Comparison, Work, ratios_beside
 from bn_repro.config import Config, WandbConfig
 from bn_repro.data.images import Batches, Images
+from bn_repro.experiments.tracking import start_wandb
 from bn_repro.networks import build_network
 from bn_repro.probes import ActivationRecorder, Site
-from bn_repro.tracking import start_wandb
 
 NUM_CLASSES = 10
 PERCENTILES = (15, 50, 85)

@@ -12,9 +12,9 @@ from bn_repro import norms
 from bn_repro.benchmarks.timing import Comparison, Work, ratios
 from bn_repro.config import Config
 from bn_repro.data.images import Batches, Images
+from bn_repro.launcher.progress import Progress, RunProgress
 from bn_repro.networks import build_network
 from bn_repro.probes import ActivationProbe, sites_around
-from bn_repro.progress import Progress, RunProgress
 from bn_repro.training.loop import TrainState, train
 
 NUM_CLASSES = 10

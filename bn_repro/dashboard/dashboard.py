@@ -24,7 +24,7 @@ from bn_repro.dashboard.panels import (
     percentile_panels,
     section_panels,
 )
-from bn_repro.report_run import JOB_TYPE
+from bn_repro.dashboard.report_run import JOB_TYPE
 
 NUM_OPEN = 3  # sections of the workspace; W&B loads the panels of a closed one when it is opened
 MAX_RUNS = 50  # drawn in a panel

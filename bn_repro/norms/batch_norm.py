@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from bn_repro.modes import evaluating
+from bn_repro.norms.modes import evaluating
 
 
 class _PaperNames:

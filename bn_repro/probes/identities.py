@@ -5,8 +5,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from bn_repro.modes import evaluating
 from bn_repro.norms import fold_batch_norms, foldable_pairs, normalizing_by_batch
+from bn_repro.norms.modes import evaluating
 from bn_repro.probes.undisturbed import undisturbed
 
 

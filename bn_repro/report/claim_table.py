@@ -7,12 +7,12 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from bn_repro.claims.covariate_shift import COVARIATE_SHIFT
-from bn_repro.claims.judging import Answer
-from bn_repro.claims.verdicts import INCONCLUSIVE, NOT_REPRODUCED, NOT_RUN, PARTLY, REPRODUCED
 from bn_repro.report.numbers import with_interval
 from bn_repro.report.report import Report
 from bn_repro.report.shift_section import DEFINITIONS
+from bn_repro.studies.covariate_shift import COVARIATE_SHIFT
+from bn_repro.verdicts.judging import Answer
+from bn_repro.verdicts.rules import INCONCLUSIVE, NOT_REPRODUCED, NOT_RUN, PARTLY, REPRODUCED
 
 VERDICT_COLORS = {
     REPRODUCED: ("green", "#0B6E3B"),

@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bn_repro.claims.measures import path, unit_percentiles, width
-from bn_repro.claims.protocol import GridPoint
+from bn_repro.measures.measures import path, unit_percentiles, width
 from bn_repro.records.record import Run
+from bn_repro.studies.tuning import GridPoint
 
 Arm = tuple[str, Sequence[Run]]  # label of STYLES, runs by seed
 

@@ -6,13 +6,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from bn_repro.claims.accuracy import CHANCE, best_accuracy, reached_infinity, smoothed_accuracy, steps_to_reach, target_of
-from bn_repro.claims.section_4_2 import FIGURE_3
-from bn_repro.claims.selection import Sweep
-from bn_repro.claims.statistics import mean_estimate
-from bn_repro.claims.sweeps import final_accuracies, usable_threshold
+from bn_repro.measures.accuracy import CHANCE, best_accuracy, reached_infinity, smoothed_accuracy, steps_to_reach, target_of
 from bn_repro.records.record import Run
 from bn_repro.report.figures import STYLES, common_steps, draw_over_seeds, new_figure, thousands
+from bn_repro.studies.section_4_2 import FIGURE_3
+from bn_repro.studies.sweeps import final_accuracies, usable_threshold
+from bn_repro.verdicts.selection import Sweep
+from bn_repro.verdicts.statistics import mean_estimate
 
 FIGURE_3_HEADERS = (
     "arm",

@@ -2,7 +2,7 @@
 
 import math
 
-from bn_repro.claims.verdicts import NOT_RUN
+from bn_repro.verdicts.rules import NOT_RUN
 
 
 def number(value: float | None) -> str:

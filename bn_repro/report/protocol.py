@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bn_repro.claims.protocol import INCEPTION, MNIST, GridPoint, Protocol, best_point, read_grid, without_momentum
 from bn_repro.records.record import find_runs
 from bn_repro.report.figures import figure_protocol
 from bn_repro.report.section import Section, command, machines
+from bn_repro.studies.tuning import INCEPTION, MNIST, GridPoint, Protocol, best_point, read_grid, without_momentum
 
 TITLE = "Protocol: the choice of what the paper leaves open"
 

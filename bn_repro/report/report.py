@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bn_repro.claims.claim import Claim
-from bn_repro.claims.claims import CLAIMS
-from bn_repro.claims.judging import Answer, judge_all
 from bn_repro.records import files
 from bn_repro.report.section import Section
 from bn_repro.report.sections import sections
+from bn_repro.studies.claims import CLAIMS
+from bn_repro.verdicts.claim import Claim
+from bn_repro.verdicts.judging import Answer, judge_all
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,16 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from bn_repro.claims.claims import BN, BN_BEST, FAULTY, FAULTY_SCALED, PLAIN, PLAIN_BEST
-from bn_repro.claims.judging import Answer
-from bn_repro.claims.section_4_2 import LABELS
-from bn_repro.claims.selection import runs_in, runs_of, sweeps_of
 from bn_repro.records.record import Run
 from bn_repro.report.figures import Arm, figure_1a, figure_1bc, figure_faulty
 from bn_repro.report.inception_figures import figure_2, figure_3, figure_sweep
 from bn_repro.report.protocol import inception_protocols, mnist_protocol
 from bn_repro.report.section import Section, command, machines
 from bn_repro.report.shift_section import shift_sections
+from bn_repro.studies.claims import BN, BN_BEST, FAULTY, FAULTY_SCALED, PLAIN, PLAIN_BEST
+from bn_repro.studies.section_4_2 import LABELS
+from bn_repro.verdicts.judging import Answer
+from bn_repro.verdicts.selection import runs_in, runs_of, sweeps_of
 
 Rows = tuple[tuple[str, ...], ...]
 

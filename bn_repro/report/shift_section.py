@@ -6,15 +6,15 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from bn_repro.claims.covariate_shift import COVARIATE_SHIFT, NETWORKS
-from bn_repro.claims.judging import Answer
-from bn_repro.claims.selection import runs_of
-from bn_repro.claims.verdicts import INCONCLUSIVE, NOT_REPRODUCED, NOT_RUN, PARTLY, REPRODUCED
 from bn_repro.report.distribution_figures import figure_drift, figure_percentiles, figure_ridges
 from bn_repro.report.figures import Arm
 from bn_repro.report.numbers import number, with_interval
 from bn_repro.report.section import Section, command, machines
 from bn_repro.report.shift_figures import figure_depth, figure_gradient_shift, figure_landscape, figure_spectra, figure_training
+from bn_repro.studies.covariate_shift import COVARIATE_SHIFT, NETWORKS
+from bn_repro.verdicts.judging import Answer
+from bn_repro.verdicts.rules import INCONCLUSIVE, NOT_REPRODUCED, NOT_RUN, PARTLY, REPRODUCED
+from bn_repro.verdicts.selection import runs_of
 
 DEFINITIONS, TITLE = "covariate-shift", "Is it internal covariate shift?"
 KINDS = (

@@ -5,10 +5,10 @@ import re
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from bn_repro.claims.judging import Answer
 from bn_repro.report.claim_table import HEADERS, VERDICT_COLORS, columns, headline
 from bn_repro.report.report import Report
 from bn_repro.report.section import Section
+from bn_repro.verdicts.judging import Answer
 
 HOW_TO_READ = (
     "Every interval is Student's, 95 %, over n seeds, of one test set and of this claim alone; ratios are averaged on a logarithmic "

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from bn_repro.config import TrainConfig
 from bn_repro.data.image_folder import FolderBatches, FolderImages
 from bn_repro.data.images import Batches, Images
-from bn_repro.modes import evaluating
+from bn_repro.norms.modes import evaluating
 from bn_repro.training.distributed import mean_over_ranks, num_ranks, rank, sum_over_ranks
 from bn_repro.training.schedule import lr_at
 

@@ -11,10 +11,10 @@ import torch
 from made_up_images import NUM_TRAINING, NUM_VALIDATION, imagenet_config, write_image_folder
 from PIL import Image
 
-from bn_repro import experiment
 from bn_repro.config import check
 from bn_repro.data.fetch import DataUnavailable
 from bn_repro.data.image_folder import FolderBatches, load_image_folder
+from bn_repro.experiments import supervised
 from bn_repro.records.record import FINISHED, Run, run_folder
 
 CPU = torch.device("cpu")
@@ -150,7 +150,7 @@ def test_knobs_without_effect_are_refused(folder, changes, told):
 @pytest.mark.parametrize("arm", ["inception", "bn_x30"])
 def test_the_tier_runs(folder, tmp_path, arm, restored_torch_settings):
     config = imagenet_config(folder, tmp_path, f"arm={arm}")
-    summary = experiment.run(config)
+    summary = supervised.run(config)
     assert summary["status"] == FINISHED and [row["step"] for row in Run(run_folder(config)).metrics] == [0, 4, 8]
     environment = Run(run_folder(config)).environment
     assert (environment["num_ranks"], environment["batch_per_rank"], environment["batch_of_a_norm"]) == (1, 8, 8)

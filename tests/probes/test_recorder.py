@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from unchanged_training import Convolutional, assert_training_is_unchanged_by
 
-from bn_repro.claims.drift import drift
+from bn_repro.measures.drift import drift
 from bn_repro.networks import SigmoidMLP
 from bn_repro.probes import ActivationRecorder
 from bn_repro.probes.recorder import NUM_SAMPLED, sample

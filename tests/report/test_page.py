@@ -9,11 +9,11 @@ import pytest
 from made_up_records import MadeUp, percentiles_moving, write, write_tier
 from made_up_trainings import write_inception_tier
 
-from bn_repro.claims.claims import CLAIMS
 from bn_repro.records import files
 from bn_repro.report.page import report_files, write_report
 from bn_repro.report.report import build_report
 from bn_repro.report.web_page import chip, html_cell
+from bn_repro.studies.claims import CLAIMS
 
 
 @pytest.fixture(scope="module")

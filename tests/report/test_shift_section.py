@@ -7,14 +7,14 @@ import pytest
 from made_up_shifts import LAYERS, STEPS, write_shift_tier
 from matplotlib.figure import Figure
 
-from bn_repro.claims.covariate_shift import COVARIATE_SHIFT
-from bn_repro.claims.judging import judge_all
-from bn_repro.claims.selection import runs_of
-from bn_repro.claims.shift import shift_over_steps
 from bn_repro.report.distribution_figures import central_range, distances_to_final, grid_of
 from bn_repro.report.figures import as_svg, new_figure
 from bn_repro.report.shift_figures import final_spectra
 from bn_repro.report.shift_section import PICTURES, shift_sections
+from bn_repro.studies.covariate_shift import COVARIATE_SHIFT
+from bn_repro.studies.shift import shift_over_steps
+from bn_repro.verdicts.judging import judge_all
+from bn_repro.verdicts.selection import runs_of
 
 
 @pytest.fixture

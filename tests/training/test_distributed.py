@@ -17,11 +17,11 @@ from made_up_images import NUM_VALIDATION, imagenet_config, overrides, write_ima
 from torch import nn
 from torch.nn import functional as F
 
-from bn_repro import experiment
-from bn_repro.command_line import refuse_mistakes
 from bn_repro.config import check
-from bn_repro.grids import CONFIGS
-from bn_repro.launch import run_here
+from bn_repro.experiments import supervised
+from bn_repro.launcher.command_line import refuse_mistakes
+from bn_repro.launcher.grids import CONFIGS
+from bn_repro.launcher.runs import run_here
 from bn_repro.norms import BatchNorm2d, batch_norms
 from bn_repro.records import files
 from bn_repro.records.record import Run, run_folder
@@ -150,7 +150,7 @@ def test_interrupted_again_and_again_it_ends_the_same(folder, tmp_path):
         for number in range(40):
             polls = iter(range(40))
             try:
-                experiment.run(config, is_stopping=lambda polls=polls, number=number: os.environ["RANK"] == "2" and next(polls) == number)
+                supervised.run(config, is_stopping=lambda polls=polls, number=number: os.environ["RANK"] == "2" and next(polls) == number)
             except Interrupted:
                 continue
             return 0 if number == 5 else number
@@ -162,10 +162,10 @@ def test_interrupted_again_and_again_it_ends_the_same(folder, tmp_path):
 
 def test_a_run_goes_on_with_as_many_ranks_alone(folder, tmp_path):
     config = imagenet_config(folder, tmp_path, "arm=bn_x5")
-    processes = start_ranks(lambda: experiment.run(config, is_stopping=lambda: True))
+    processes = start_ranks(lambda: supervised.run(config, is_stopping=lambda: True))
     assert codes(processes) == [1, 1]
     with pytest.raises(ValueError, match="was begun with 2 ranks and cannot go on with 1"):
-        experiment.run(config)
+        supervised.run(config)
 
 
 def test_what_cannot_be_is_refused_on_every_rank(folder, tmp_path, capfd):
@@ -272,7 +272,7 @@ def test_an_evaluation_by_ranks_counts_every_image_once(folder, tmp_path):
     config = imagenet_config(folder, tmp_path, "arm=inception")
 
     def measure():
-        state, _, images = experiment.build(config)
+        state, _, images = supervised.build(config)
         num_polls = []
         accuracy, loss = evaluate(state.network, images, lambda: num_polls.append(1), batch_size=4)
         return round(accuracy * NUM_VALIDATION, 9), loss, len(num_polls)

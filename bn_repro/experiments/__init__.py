@@ -1,0 +1,1 @@
+"""One run, joined: data, network, training, probes, record and W&B."""

@@ -1,0 +1,257 @@
+"""What one run is: data, network, training, probes, record and W&B, joined from one config."""
+
+import dataclasses
+import re
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bn_repro.config import Config, check, differences
+from bn_repro.data.image_folder import FolderBatches, FolderImages, load_image_folder
+from bn_repro.data.images import Batches, Images, load_images
+from bn_repro.experiments.environment import available_device, environment
+from bn_repro.experiments.probing import activation_probe, generator_of, measures_before_step
+from bn_repro.experiments.tracking import Mirror
+from bn_repro.networks import build_network
+from bn_repro.norms import batch_norms, estimate_population_statistics
+from bn_repro.probes import folding_error, scale_invariance_errors
+from bn_repro.records import files
+from bn_repro.records.record import DIVERGED, FINISHED, Run, RunWriter, SilentWriter, run_folder
+from bn_repro.training.checkpoint import load_latest_checkpoint, save_checkpoint
+from bn_repro.training.distributed import (
+    average_population_statistics,
+    averaging_gradients,
+    from_first_rank,
+    gathered,
+    is_on_any_rank,
+    join_ranks,
+    num_ranks,
+    own_part,
+    part_of_batch,
+    pooled_statistics,
+    rank,
+    synchronized,
+)
+from bn_repro.training.loop import Interrupted, TrainState, evaluate, train
+
+IDENTITY_SCALE = 10.0  # the factor a of section 3.3
+RANK_SEEDS = 1_000_003  # between the seeds of dropout of two ranks, so that no rank has another seed's
+Report = Callable[[int, int, float | None], None]
+
+
+def run(config: Config, report: Report = lambda *_: None, is_stopping: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+    """Do one run, or go on with it, or return the summary of the complete one.
+
+    Under torchrun all processes do the run together, and the first writes its record.
+
+    Args:
+        report: called often with (step, number of steps, latest accuracy).
+        is_stopping: when it says True in any process, the run saves its state and raises `Interrupted` in all.
+
+    Raises:
+        ValueError: the config cannot be meant, or the folder holds a run of another config.
+        RunBusy: another process is at it.
+        Interrupted: `is_stopping` said so; the same call goes on.
+    """
+    check(config)
+    available_device(config.device)
+    join_ranks(config.device)
+    complete = from_first_rank(lambda: complete_summary(config))
+    if complete:
+        return complete
+    writers: list[RunWriter] = []
+    from_first_rank(lambda: writers.append(RunWriter(run_folder(config))))
+    writer = writers[0] if writers else SilentWriter(run_folder(config))
+    try:
+        return _train_and_measure(config, writer, report, is_stopping)
+    finally:
+        writer.close()
+
+
+def complete_summary(config: Config) -> dict[str, Any] | None:
+    """Return the summary of the run, if it is complete.
+
+    Raises:
+        ValueError: its folder holds a run of another config.
+    """
+    folder = run_folder(config)
+    recorded = Run(folder)
+    different = differences(config, recorded.config) if recorded.config else []
+    if different:
+        raise ValueError(f"{folder} holds a run of another config ({'; '.join(different)}); delete it, or give another results_folder")
+    return recorded.summary if recorded.is_complete else None
+
+
+def _train_and_measure(config: Config, writer: RunWriter | SilentWriter, report: Report, is_stopping: Callable[[], bool]) -> dict[str, Any]:
+    state, batches, images = build(config)
+    watched = images.first(config.data.evaluate_size)
+    resume_or_begin(state, config, writer)
+    probe_x, probe_y = images.between(0, config.probe.batch_size)
+    probe = activation_probe(state.network, config.probe)
+    mirrored = config.wandb if rank() == 0 else dataclasses.replace(config.wandb, mode="disabled")
+    mirror = Mirror(mirrored, Run(writer.folder).address, dataclasses.asdict(config))
+    started, start_step, accuracy, summary = time.monotonic(), state.step, None, None
+
+    def poll() -> None:
+        report(state.step, config.train.steps, accuracy)
+        if is_on_any_rank(is_stopping()):
+            raise Interrupted
+
+    def measure(step: int, train_loss: float | None) -> None:
+        nonlocal accuracy
+        with pooled_statistics(state.network):
+            accuracy, loss = evaluate(state.network, watched, poll, config.data.evaluate_batch)
+        row = {"step": step, "train_loss": train_loss, "accuracy": accuracy, "loss": loss, "bias_norm": bias_norm(state.network)}
+        row |= measures_before_step(state, batches, probe_x, config)
+        arrays = None
+        if config.probe.every and (step % config.probe.every == 0 or step == config.train.steps):
+            logits, arrays = probe(probe_x, generator_of(config, step))
+            row["probe_loss"] = nn.functional.cross_entropy(logits, probe_y).item()
+            writer.append_activations(step, arrays)
+        writer.append(row)
+        mirror.log(row, arrays)
+
+    def save() -> None:
+        writer.sync()
+        plain = gathered(state.as_plain(), state.network)
+        if rank() == 0:
+            save_checkpoint(writer.folder / files.CHECKPOINTS, state.step, plain)
+
+    try:
+        train(state, batches, config.train, measure, save, poll)
+        save()  # what follows can be interrupted too
+        seconds = time.monotonic() - started
+        summary = {
+            "status": FINISHED if state.first_bad_step is None else DIVERGED,
+            "steps": state.step,
+            "first_bad_step": state.first_bad_step,
+            "num_parameters": sum(p.numel() for p in state.network.parameters()),
+            **final_measures(state, batches, images, config, accuracy, poll),
+            "seconds": round(seconds, 1),
+            "steps_per_second": round((state.step - start_step) / seconds, 1),
+            "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        }
+        if rank() == 0:
+            save_weights(state.network, writer.folder / files.WEIGHTS)
+        writer.finish(summary)
+    finally:
+        mirror.finish(summary)
+    return summary
+
+
+def build(config: Config) -> tuple[TrainState, Batches | FolderBatches, Images | FolderImages]:
+    """Build the untrained state, this rank's training batches and the images that accuracy is measured on."""
+    torch.set_num_threads(config.threads)
+    torch.set_flush_denormal(True)  # sigmoid networks without BN make denormals, which are slow on a CPU
+    torch.manual_seed(config.seed + RANK_SEEDS * rank())  # dropout, which differs between ranks
+    device = torch.device(config.device)
+    batches, images = load_data(config, device)
+    network = build_network(config.network, images.shape, config.data.num_classes, config.seed).to(device)
+    if config.train.sync_bn:
+        network = synchronized(network)
+    select_trainable(network, config.train.trainable)
+    optimizer = torch.optim.SGD(
+        [p for p in network.parameters() if p.requires_grad],
+        lr=config.train.lr,
+        momentum=config.train.momentum,
+        weight_decay=config.train.weight_decay,
+    )
+    state = TrainState(network, optimizer, forward=averaging_gradients(network))
+    if config.train.is_compiled:
+        state.forward = torch.compile(state.forward, mode="reduce-overhead" if device.type == "cuda" else "default")
+    return state, batches, images
+
+
+def load_data(config: Config, device: torch.device) -> tuple[Batches | FolderBatches, Images | FolderImages]:
+    """Return this rank's training batches and the images that accuracy is measured on.
+
+    Raises:
+        OSError: the dataset is nowhere to be had.
+        ValueError: a batch cannot be split over the ranks.
+    """
+    data, batch_size, seed = config.data, config.train.batch_size, config.seed
+    part_of_batch(batch_size)
+    if data.name == "image_folder":
+        training, images = load_image_folder(data, device)
+        return FolderBatches(training, batch_size, seed, rank(), num_ranks()), images
+    training, images = load_images(data, device)
+    return Batches(training, batch_size, seed, data.crop_padding, data.has_flips, rank(), num_ranks()), images
+
+
+def resume_or_begin(state: TrainState, config: Config, writer: RunWriter | SilentWriter) -> None:
+    """Go on from the newest whole checkpoint, or start the record; rows that come again are forgotten.
+
+    Rank 0 reads the checkpoint for all, so that none goes on from another.
+    """
+    # On the CPU, since a tensor of a GPU would reach the other ranks on that GPU.
+    checkpoint = from_first_rank(lambda: load_latest_checkpoint(writer.folder / files.CHECKPOINTS, torch.device("cpu")))
+    if checkpoint:
+        state.restore(own_part(checkpoint))
+    else:
+        writer.begin(dataclasses.asdict(config), environment(torch.device(config.device)) | ranks_of(config))
+    writer.rewind(state.step)
+
+
+def ranks_of(config: Config) -> dict[str, int]:
+    """Say which examples of a step a batch norm sees."""
+    part = part_of_batch(config.train.batch_size)
+    return {"num_ranks": num_ranks(), "batch_per_rank": part, "batch_of_a_norm": part * (num_ranks() if config.train.sync_bn else 1)}
+
+
+def final_measures(
+    state: TrainState,
+    batches: Batches | FolderBatches,
+    images: Images | FolderImages,
+    config: Config,
+    accuracy: float,
+    poll: Callable[[], None],
+) -> dict[str, Any]:
+    """Measure the trained network: accuracy by Algorithm 2 beside moving averages, and the paper's exact statements."""
+    network = state.network
+    measures = {"accuracy_moving_averages": accuracy, "accuracy": accuracy, "num_batch_norms": len(batch_norms(network))}
+    if state.first_bad_step is not None:
+        return measures
+    if config.data.evaluate_size:
+        with pooled_statistics(network):
+            measures["accuracy"], _ = evaluate(network, images, poll, config.data.evaluate_batch)
+        measures["accuracy_moving_averages"] = measures["accuracy"]
+    x, _ = images.between(0, config.probe.batch_size)
+    errors = scale_invariance_errors(network, x, IDENTITY_SCALE, torch.Generator().manual_seed(config.seed))
+    measures["scale_invariance"] = errors
+    if batch_norms(network):
+        inputs = (batches.at(config.train.steps + number)[0] for number in range(config.train.population_batches))
+        estimate_population_statistics(network, inputs)
+        average_population_statistics(network)
+        measures["accuracy"], _ = evaluate(network, images, poll, config.data.evaluate_batch)
+    measures["num_folded"], measures["folding_error"] = folding_error(network, x)
+    return measures
+
+
+def select_trainable(network: nn.Module, pattern: str) -> None:
+    """Freeze all parameters but those whose names match.
+
+    Raises:
+        ValueError: none matches.
+    """
+    names = [name for name, p in network.named_parameters() if not p.requires_grad_(bool(re.fullmatch(pattern, name))).requires_grad]
+    if len(names) == len(list(network.parameters())):
+        raise ValueError(f"train.trainable='{pattern}' matches no parameter; there are {', '.join(names)}")
+
+
+@torch.no_grad()
+def bias_norm(network: nn.Module) -> float | None:
+    """Return the l2 norm of all biases b that stand before a norm or a nonlinearity; None without any."""
+    biases = [p.flatten() for name, p in network.named_parameters() if name.endswith("affine.bias")]
+    return torch.cat(biases).norm().item() if biases else None
+
+
+def save_weights(network: nn.Module, path: Path) -> None:
+    """Export the state_dict, with population statistics, as safetensors."""
+    from safetensors.torch import save
+
+    files.write_atomically(path, save({name: t.contiguous() for name, t in network.state_dict().items()}))

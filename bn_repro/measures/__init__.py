@@ -1,0 +1,1 @@
+"""Numbers read off a record, which several studies share."""
