@@ -99,6 +99,9 @@ class TrainConfig:
     is_compiled: bool = knob("compile the network's passes; with CUDA graphs on a GPU")
     trainable: str = knob("regular expression of the parameters that train; the others stay as initialized")
     eval_every: int = knob("steps between two rows of metrics", low=1)
+    row_spacing: float | None = knob(
+        "most by which early rows are apart, as a share of their step, until eval_every is closer; null adds none", above=0, below=1
+    )
     checkpoint_every: int = knob("steps between two checkpoints", low=1, changes_result=False)
     population_batches: int = knob("training batches for the population statistics of Algorithm 2", low=1)
 

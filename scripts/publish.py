@@ -17,7 +17,7 @@ from bn_repro.report.report import build_report
 
 README, README_TIER = Path("README.md"), "long"
 TABLE_START, TABLE_END = "<!-- claims -->", "<!-- /claims -->"
-COPIED = (files.CONFIG, files.ENVIRONMENT, files.ACTIVATIONS, files.SUMMARY)  # not weights, not checkpoints
+COPIED = (files.CONFIG, files.ENVIRONMENT, files.ACTIVATIONS, files.CORRECT, files.SUMMARY)  # not weights, not checkpoints
 
 
 def publish(tier: str) -> int:

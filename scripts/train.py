@@ -5,7 +5,7 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from bn_repro.launcher.command_line import command_lines, refuse_mistakes_of_all
+from bn_repro.launcher.command_line import refuse_mistakes
 from bn_repro.launcher.grids import CONFIGS, MAIN_CONFIG, register_schema, run_name, to_config
 
 
@@ -23,13 +23,10 @@ def task(composed: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    lines = command_lines(sys.argv[1:])
     try:
-        refuse_mistakes_of_all(lines)
+        refuse_mistakes(sys.argv[1:])
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     register_schema()
-    for line in lines:
-        sys.argv[1:] = line
-        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=MAIN_CONFIG)(task)()
+    hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=MAIN_CONFIG)(task)()

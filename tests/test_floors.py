@@ -148,7 +148,16 @@ def test_records_know_neither_tower():
 def test_every_file_name_of_a_run_is_spelled_in_the_records_package():
     from bn_repro.records import files
 
-    names = [files.CONFIG, files.ENVIRONMENT, files.METRICS, files.PUBLISHED_METRICS, files.ACTIVATIONS, files.WEIGHTS, files.SUMMARY]
+    names = [
+        files.CONFIG,
+        files.ENVIRONMENT,
+        files.METRICS,
+        files.PUBLISHED_METRICS,
+        files.ACTIVATIONS,
+        files.CORRECT,
+        files.WEIGHTS,
+        files.SUMMARY,
+    ]
     for module, path in MODULES.items():
         if module == "records.files":
             continue

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -105,7 +106,7 @@ def _train_and_measure(config: Config, writer: RunWriter | SilentWriter, report:
     def measure(step: int, train_loss: float | None) -> None:
         nonlocal accuracy
         with pooled_statistics(state.network):
-            accuracy, loss = evaluate(state.network, watched, poll, config.data.evaluate_batch)
+            accuracy, loss, _ = evaluate(state.network, watched, poll, config.data.evaluate_batch)
         row = {"step": step, "train_loss": train_loss, "accuracy": accuracy, "loss": loss, "bias_norm": bias_norm(state.network)}
         row |= measures_before_step(state, batches, probe_x, config)
         arrays = None
@@ -126,18 +127,21 @@ def _train_and_measure(config: Config, writer: RunWriter | SilentWriter, report:
         train(state, batches, config.train, measure, save, poll)
         save()  # what follows can be interrupted too
         seconds = time.monotonic() - started
+        measures, is_correct = final_measures(state, batches, images, config, accuracy, poll)
         summary = {
             "status": FINISHED if state.first_bad_step is None else DIVERGED,
             "steps": state.step,
             "first_bad_step": state.first_bad_step,
             "num_parameters": sum(p.numel() for p in state.network.parameters()),
-            **final_measures(state, batches, images, config, accuracy, poll),
+            **measures,
             "seconds": round(seconds, 1),
             "steps_per_second": round((state.step - start_step) / seconds, 1),
             "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         }
         if rank() == 0:
             save_weights(state.network, writer.folder / files.WEIGHTS)
+        if is_correct is not None:
+            writer.keep_correct(is_correct)
         writer.finish(summary)
     finally:
         mirror.finish(summary)
@@ -210,16 +214,18 @@ def final_measures(
     config: Config,
     accuracy: float,
     poll: Callable[[], None],
-) -> dict[str, Any]:
-    """Measure the trained network: accuracy by Algorithm 2 beside moving averages, and the paper's exact statements."""
+) -> tuple[dict[str, Any], np.ndarray | None]:
+    """Measure the trained network: accuracy by Algorithm 2 beside moving averages, and the paper's exact statements.
+
+    Besides, return of each image whether it is right, in order; None of a diverged network.
+    """
     network = state.network
     measures = {"accuracy_moving_averages": accuracy, "accuracy": accuracy, "num_batch_norms": len(batch_norms(network))}
     if state.first_bad_step is not None:
-        return measures
-    if config.data.evaluate_size:
-        with pooled_statistics(network):
-            measures["accuracy"], _ = evaluate(network, images, poll, config.data.evaluate_batch)
-        measures["accuracy_moving_averages"] = measures["accuracy"]
+        return measures, None
+    with pooled_statistics(network):
+        measures["accuracy"], _, is_correct = evaluate(network, images, poll, config.data.evaluate_batch)
+    measures |= {"accuracy_moving_averages": measures["accuracy"], "num_test_images": len(images)}
     x, _ = images.between(0, config.probe.batch_size)
     errors = scale_invariance_errors(network, x, IDENTITY_SCALE, torch.Generator().manual_seed(config.seed))
     measures["scale_invariance"] = errors
@@ -227,9 +233,9 @@ def final_measures(
         inputs = (batches.at(config.train.steps + number)[0] for number in range(config.train.population_batches))
         estimate_population_statistics(network, inputs)
         average_population_statistics(network)
-        measures["accuracy"], _ = evaluate(network, images, poll, config.data.evaluate_batch)
+        measures["accuracy"], _, is_correct = evaluate(network, images, poll, config.data.evaluate_batch)
     measures["num_folded"], measures["folding_error"] = folding_error(network, x)
-    return measures
+    return measures, is_correct
 
 
 def select_trainable(network: nn.Module, pattern: str) -> None:

@@ -20,7 +20,6 @@ from bn_repro.launcher.grids import (
     first_line,
     hydra_ready,
     knob_names,
-    on_all_networks,
     parsed,
     swept,
     to_config,
@@ -28,37 +27,6 @@ from bn_repro.launcher.grids import (
 )
 
 MOST_POINTS = 12  # of a grid that is checked whole; each takes some 30 ms
-
-
-def command_lines(arguments: Sequence[str]) -> list[list[str]]:
-    """Return what a command line stands for: itself, or with -m of an experiment on two networks one for each.
-
-    `network=` picks one of the two.
-    """
-    flags, unknown = get_args_parser().parse_known_args(list(arguments))
-    values = dict(override.split("=", 1) for override in flags.overrides if "=" in override)
-    names = on_all_networks(values.get("experiment", "")) if flags.multirun else []
-    if len(names) < 2 or unknown or len(values) < len(flags.overrides):  # a mistake, which is told of the line as it is
-        return [list(arguments)]
-    by_network = {"sigmoid_mlp": names[0], "inception": names[1]}
-    chosen = [by_network[values["network"]]] if values.get("network") in by_network else names
-    picks = {f"experiment={names[0]}", f"network={values.get('network')}"} if len(chosen) == 1 else {f"experiment={names[0]}"}
-    others = [argument for argument in arguments if argument not in picks]
-    return [[*others, f"experiment={name}"] for name in chosen]
-
-
-def refuse_mistakes_of_all(lines: Sequence[Sequence[str]]) -> None:
-    """Check the command lines that one stands for.
-
-    Raises:
-        ValueError: one line that names the mistake, and the network that it is about.
-    """
-    for line in lines:
-        try:
-            refuse_mistakes(line)
-        except ValueError as error:
-            about = f" (of {line[-1]}; network=sigmoid_mlp or inception picks one network)" if len(lines) > 1 else ""
-            raise ValueError(f"{error}{about}") from error
 
 
 def refuse_mistakes(arguments: Sequence[str]) -> None:

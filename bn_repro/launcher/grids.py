@@ -4,6 +4,7 @@ import copy
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,14 @@ from bn_repro.config import Config, InceptionConfig, SigmoidMLPConfig, check, wa
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MAIN_CONFIG = "train"
-# A grid of Hydra's is one product, so an experiment on two networks has a second file, for Inception; controls end on _control.
-SECOND_NETWORK, CONTROL = "_inception", "_control"
+CONTROLS = "controls"  # of an experiment file: further grids, since one of Hydra's is one product
+
+
+@dataclass
+class Composed(Config):
+    """What Hydra composes: the knobs of a run, and an experiment's further grids, which are no run's."""
+
+    controls: list[dict[str, str]] = field()
 
 
 def register_schema() -> None:
@@ -30,7 +37,7 @@ def register_schema() -> None:
     OmegaConf.register_new_resolver("times", lambda factor, value: factor * value, replace=True)
     OmegaConf.register_new_resolver("power", lambda value, exponent: value**exponent, replace=True)
     store = ConfigStore.instance()
-    store.store(name="schema", node=Config)
+    store.store(name="schema", node=Composed)
     store.store(group="network", name="sigmoid_mlp_schema", node=SigmoidMLPConfig)
     store.store(group="network", name="inception_schema", node=InceptionConfig)
 
@@ -55,6 +62,7 @@ def to_config(composed: DictConfig) -> Config:
         config = OmegaConf.to_object(composed)
     except OmegaConfBaseException as error:
         raise ValueError(first_line(error)) from error
+    config = Config(**{one.name: getattr(config, one.name) for one in fields(Config)})
     check(config)
     return config
 
@@ -77,23 +85,22 @@ def experiments(tier: str | None = None) -> list[str]:
     )
 
 
-def on_all_networks(experiment: str) -> list[str]:
-    """List an experiment `<name>/<tier>` and, if it has one, its second file, for Inception."""
-    name, _, tier = experiment.rpartition("/")
-    control = CONTROL if name.endswith(CONTROL) else ""
-    second = f"{name.removesuffix(CONTROL)}{SECOND_NETWORK}{control}/{tier}"
-    return [experiment, *([second] if (CONFIGS / "experiment" / f"{second}.yaml").exists() else [])]
-
-
 def grid(experiment: str) -> list[list[str]]:
-    """Spell out an experiment's own grid: the overrides of each of its runs."""
-    overrides = parsed([f"{name}={values}" for name, values in swept(experiment).items()])
-    return [[f"experiment={experiment}", *point] for point in itertools.product(*map(values_of, overrides))]
+    """Spell out an experiment's own grids, the sweep and the controls: the overrides of each of its runs."""
+    points = []
+    for values_by_knob in (swept(experiment), *experiment_file(experiment).get(CONTROLS, [])):
+        overrides = parsed([f"{name}={values}" for name, values in values_by_knob.items()])
+        points += [[f"experiment={experiment}", *point] for point in itertools.product(*map(values_of, overrides))]
+    return points
 
 
 def swept(experiment: str) -> dict[str, Any]:
     """Return the knobs and values that an experiment file sweeps."""
-    return yaml.safe_load((CONFIGS / "experiment" / f"{experiment}.yaml").read_text())["hydra"]["sweeper"]["params"]
+    return experiment_file(experiment)["hydra"]["sweeper"]["params"]
+
+
+def experiment_file(experiment: str) -> dict[str, Any]:
+    return yaml.safe_load((CONFIGS / "experiment" / f"{experiment}.yaml").read_text())
 
 
 def configs_of(experiment: str, extra: Sequence[str] = ()) -> list[Config]:
@@ -143,6 +150,8 @@ def parent_and_key(composed: DictConfig, name: str) -> tuple[DictConfig, str]:
 def knob_names(composed: DictConfig) -> list[str]:
     names: list[str] = []
     for name in composed:
+        if name == CONTROLS:
+            continue
         node = composed._get_node(name)
         names += [f"{name}.{part}" for part in knob_names(node)] if isinstance(node, DictConfig) else [str(name)]
     return names

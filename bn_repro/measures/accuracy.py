@@ -1,16 +1,41 @@
-"""How far and how fast a run trains, by test accuracy smoothed over rows: the measures of section 4.2."""
+"""How far and how fast a run trains, by test accuracy."""
 
 from collections.abc import Callable
 
 import numpy as np
 
-from bn_repro.measures.measures import Pairs
+from bn_repro.measures.contrasts import Pairs
 from bn_repro.records.record import DIVERGED, Run
-from bn_repro.verdicts.statistics import Estimate, mean_estimate, ratio_estimate
+from bn_repro.verdicts.statistics import Mean, Ratio
 
 SMOOTHED_ROWS = 5  # of a trailing mean, so that no curve is rewarded for its noise
 CHANCE = 0.1  # of ten classes
 FAILED_BELOW = 1.5 * CHANCE
+TEST_IMAGES = 10_000  # of MNIST and of CIFAR-10, for records that do not say which of them are right
+
+
+def final_accuracy(run: Run) -> float:
+    """Return the accuracy of the trained network, in percent, by Algorithm 2 if it has batch norm; chance if it diverged."""
+    return 100 * (CHANCE if reached_infinity(run) else run.summary["accuracy"])
+
+
+def accuracy_difference(pairs: Pairs) -> Mean:
+    """Average subject minus reference in percentage points, sure over seeds and over test images."""
+    values = [final_accuracy(subject) - final_accuracy(reference) for reference, subject in pairs]
+    return Mean(values, variance_besides=variance_of_images(pairs))
+
+
+def variance_of_images(pairs: Pairs) -> float:
+    """Return the squared standard error, in percentage points, that a difference of accuracies has because test images are a sample.
+
+    Of each image it takes the difference of how many seeds are right. Where records do not say which images are right, it is
+    the most that it can be: images on which both arms are right do not differ.
+    """
+    if all(run.is_correct is not None for pair in pairs for run in pair):
+        differences = np.mean([subject.is_correct.astype(float) - reference.is_correct for reference, subject in pairs], axis=0)
+        return 1e4 * float(differences.var(ddof=1)) / len(differences)
+    wrong = [2 - (final_accuracy(reference) + final_accuracy(subject)) / 100 for reference, subject in pairs]
+    return 1e4 * min(float(np.mean(wrong)), 1.0) / TEST_IMAGES
 
 
 def smoothed_accuracy(run: Run) -> tuple[np.ndarray, np.ndarray]:
@@ -29,46 +54,49 @@ def final_smoothed_accuracy(run: Run) -> float:
     return 100 * float(smoothed_accuracy(run)[1][-1])
 
 
-def target_of(references: list[Run]) -> float:
-    """Return the accuracy, in percent, that every reference reached: the lowest of their best."""
-    return min(map(best_accuracy, references))
-
-
-def steps_to_reach(run: Run, target: float) -> int | None:
-    """Return the first step whose smoothed accuracy is at least `target` percent, or None."""
+def steps_to_reach(run: Run, target: float) -> float | None:
+    """Return where the smoothed accuracy first crosses `target` percent, between two rows by a straight line, or None."""
     steps, accuracies = smoothed_accuracy(run)
-    reached = steps[100 * accuracies >= target]
-    return max(int(reached[0]), 1) if len(reached) else None
+    (reached,) = np.nonzero(100 * accuracies >= target)
+    if not len(reached):
+        return None
+    row = int(reached[0])
+    if row == 0:
+        return max(float(steps[0]), 1.0)
+    below, above = 100 * accuracies[row - 1 : row + 1]
+    return float(steps[row - 1] + (target - below) / (above - below) * (steps[row] - steps[row - 1]))
 
 
-def speedup_to_best(pairs: Pairs) -> Estimate:
-    """Return how many times fewer steps the subject needs to the best accuracy that all references reached.
+def speedup(target: float) -> Callable[[Pairs], Ratio]:
+    """Return a measure: how many times fewer steps the subject needs to `target` percent.
 
-    A subject that never gets there counts with all the steps it was given; the interval is then open down to 0.
+    A run that never gets there is censored at its last step: the ratio is then only known up to a bound.
     """
-    target = target_of([reference for reference, _ in pairs])
-    needed = [(steps_to_reach(reference, target), steps_to_reach(subject, target)) for reference, subject in pairs]
-    ratios = [
-        of_reference / (of_subject or subject.config["train.steps"]) for (of_reference, of_subject), (_, subject) in zip(needed, pairs)
-    ]
-    return ratio_estimate(ratios, has_upper_bounds=any(of_subject is None for _, of_subject in needed))
+
+    def measure(pairs: Pairs) -> Ratio:
+        bounds = [bounds_of_speedup(reference, subject, target) for reference, subject in pairs]
+        return Ratio(*zip(*bounds))
+
+    return measure
 
 
-def share_of_seeds(measure: Callable[[Run], float]) -> Callable[[Pairs], Estimate]:
-    """Average a 0 or 1 of each subject; the interval ends where shares do."""
-
-    def share(pairs: Pairs) -> Estimate:
-        estimate = mean_estimate([measure(subject) for _, subject in pairs])
-        return Estimate(estimate.mean, max(estimate.low, 0.0), min(estimate.high, 1.0), estimate.n)
-
-    return share
+def bounds_of_speedup(reference: Run, subject: Run, target: float) -> tuple[float, float]:
+    """Return the least and the most that reference's over subject's steps to a target can be."""
+    of_reference, of_subject = (steps_to_reach(run, target) for run in (reference, subject))
+    low = 0.0 if of_subject is None else (of_reference or last_step(reference)) / of_subject
+    high = np.inf if of_reference is None else of_reference / (of_subject or last_step(subject))
+    return low, high
 
 
-def reached_infinity(run: Run) -> float:
-    """Return 1 if the loss left the finite numbers, else 0."""
-    return float(run.summary["status"] == DIVERGED)
+def last_step(run: Run) -> float:
+    return float(run.column("accuracy")[0][-1])
 
 
-def failed_to_train(run: Run) -> float:
-    """Return 1 if the loss left the finite numbers or the run ended near chance, below 15 %; else 0."""
-    return float(reached_infinity(run) or final_smoothed_accuracy(run) < 100 * FAILED_BELOW)
+def reached_infinity(run: Run) -> bool:
+    """Say whether the loss left the finite numbers."""
+    return run.summary["status"] == DIVERGED
+
+
+def failed_to_train(run: Run) -> bool:
+    """Say whether the loss left the finite numbers or the run ended near chance, below 15 %."""
+    return reached_infinity(run) or final_smoothed_accuracy(run) < 100 * FAILED_BELOW

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+INPUTS, BEFORE_NORM = "after_norm", "before_norm"  # places: the inputs of nonlinearities, as in Figures 1b and 1c; what BN takes
 NARROWEST = 1e-6  # a width is never less, so that units which say nothing are not infinitely restless
 Distance = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
 

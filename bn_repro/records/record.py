@@ -2,6 +2,7 @@
 
 import fcntl
 import gzip
+import io
 import json
 import os
 import shutil
@@ -95,6 +96,12 @@ class RunWriter:
             num_kept = int((arrays["step"] < step).sum())
             self.activation_rows = [{name: array[row] for name, array in arrays.items()} for row in range(num_kept)]
 
+    def keep_correct(self, is_correct: np.ndarray) -> None:
+        """Keep which test images the trained network is right on, a bit each."""
+        file = io.BytesIO()
+        np.save(file, np.packbits(is_correct))
+        files.write_atomically(self.folder / files.CORRECT, file.getvalue())
+
     def finish(self, summary: dict[str, Any]) -> None:
         """Write the summary, whose presence means that the run is complete; its checkpoints are of no more use."""
         self.sync()
@@ -111,7 +118,7 @@ class SilentWriter:
     def ignore(self, *_: Any) -> None:
         pass
 
-    begin = append = append_activations = sync = rewind = finish = close = ignore
+    begin = append = append_activations = keep_correct = sync = rewind = finish = close = ignore
 
 
 @dataclass(frozen=True)
@@ -159,6 +166,14 @@ class Run:
         """Return `{"step": (R,), "<layer>/<place>/<measure>": (R, ...)}`; empty if no probe ran."""
         path = self.folder / files.ACTIVATIONS
         return unpacked(path) if path.exists() else {}
+
+    @cached_property
+    def is_correct(self) -> np.ndarray | None:
+        """Return (N,) bool, of each test image whether the trained network is right; None of a diverged run, or of one that kept none."""
+        path = self.folder / files.CORRECT
+        if not path.exists():
+            return None
+        return np.unpackbits(np.load(path), count=self.summary["num_test_images"]).astype(bool)
 
     def column(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Return (steps, values) of one metric over the rows that have it."""

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,7 +14,7 @@ from bn_repro.data.image_folder import FolderBatches, FolderImages
 from bn_repro.data.images import Batches, Images
 from bn_repro.norms.modes import evaluating
 from bn_repro.training.distributed import mean_over_ranks, num_ranks, rank, sum_over_ranks
-from bn_repro.training.schedule import lr_at
+from bn_repro.training.schedule import has_row, lr_at
 
 
 class Interrupted(Exception):
@@ -52,6 +53,20 @@ class TrainState:
             torch.cuda.set_rng_state(plain["device_rng"].cpu())
 
 
+class Evaluation(NamedTuple):
+    """What a network does on a set of images.
+
+    Args:
+        accuracy: a fraction.
+        loss: mean cross-entropy in nats.
+        is_correct: (N,) bool, of each image in order.
+    """
+
+    accuracy: float
+    loss: float
+    is_correct: np.ndarray
+
+
 def train(
     state: TrainState,
     batches: Batches | FolderBatches,
@@ -63,7 +78,7 @@ def train(
     """Train from `state.step` to the last step, or to the first row of metrics after the loss left the finite numbers.
 
     Args:
-        measure: called every `eval_every` steps and at the end, with the step and the mean loss since its last call.
+        measure: called before every step that `has_row`, with the step and the mean loss since its last call.
         save: called to checkpoint the state; always before `measure`, so that a resumed run repeats the row.
         poll: called before every step; it shows progress, and raises `Interrupted` when the run is to stop.
 
@@ -77,13 +92,14 @@ def train(
         while True:
             if state.step > start and state.step % config.checkpoint_every == 0:
                 save()
-            if state.step % config.eval_every == 0 or state.step == config.steps:
+            is_row = has_row(state.step, config)
+            if is_row:
                 state.first_bad_step = first_bad_step(state)
                 measure(state.step, mean_loss(state.losses))
             if state.step == config.steps or state.first_bad_step is not None:
                 return
             poll()
-            if state.step % config.eval_every == 0:
+            if is_row:
                 state.losses.clear()  # not before: a run stopped here measures this step again
             lr = lr_at(state.step, config)
             for group in optimizer.param_groups:
@@ -114,18 +130,20 @@ def first_bad_step(state: TrainState) -> int | None:
 
 
 @torch.no_grad()
-def evaluate(network: nn.Module, images: Images | FolderImages, poll: Callable[[], None], batch_size: int) -> tuple[float, float]:
-    """Return (accuracy as a fraction, mean cross-entropy in nats) at inference, and restore all modes.
+def evaluate(network: nn.Module, images: Images | FolderImages, poll: Callable[[], None], batch_size: int) -> Evaluation:
+    """Evaluate at inference, and restore all modes.
 
     Each rank takes its part of every batch, so that all poll equally often.
     """
-    sums = torch.zeros(2, dtype=torch.float64, device=next(network.parameters()).device)  # correct ones, loss
+    device = next(network.parameters()).device
+    loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+    is_correct = torch.zeros(len(images), dtype=torch.int32, device=device)
     with evaluating(network):
-        for x, y in images.in_batches(batch_size, rank(), num_ranks()):
+        for number, (x, y) in enumerate(images.in_batches(batch_size, rank(), num_ranks())):
             poll()
             if len(y):
                 logits = network(x)
-                sums[0] += (logits.argmax(1) == y).sum()
-                sums[1] += F.cross_entropy(logits, y, reduction="sum")
-    num_correct, loss_sum = sum_over_ranks(sums).tolist()
-    return num_correct / len(images), loss_sum / len(images)
+                is_correct[number * batch_size :][:batch_size][rank() :: num_ranks()] = (logits.argmax(1) == y).int()
+                loss_sum += F.cross_entropy(logits, y, reduction="sum")
+    is_correct = sum_over_ranks(is_correct).bool().cpu().numpy()
+    return Evaluation(int(is_correct.sum()) / len(images), sum_over_ranks(loss_sum).item() / len(images), is_correct)

@@ -7,38 +7,44 @@ from typing import Any
 
 from bn_repro.verdicts.rules import Above, Below
 from bn_repro.verdicts.selection import runs_of
-from bn_repro.verdicts.statistics import Estimate
+from bn_repro.verdicts.statistics import Sample
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Claim:
     """One statement, and how records answer it.
 
     Args:
+        says: the statement; `group` says what several claims share, once.
         paper: the number that the paper prints, or what it says instead.
         reference, subject: `<experiment>/<arm>` of the two arms, compared seed by seed; `<experiment>/<arm>+<arm>` of several.
-        measure: from pairs of what `select` gives to an estimate in `unit`.
-        rule: from an estimate to a verdict.
+        measure: from pairs of what `select` gives to a sample in `unit`.
+        rule: from a sample to a verdict.
         control: `<experiment>/<arm>` that stands for the subject in the negative control: what the claim is about is
-            missing in it.
+            missing in it. An arm of the claim itself stands for it by the seeds that are in no pair.
         control_reference: stands for the reference in the negative control, where it too has what must be missing.
-        select: from (root, arm, tier) to what is measured, by seed: a run, or a sweep of learning rates.
+        select: from (root, arm, tier) to what is measured, by seed: a run, several, or a sweep of learning rates.
+        headline: the claim in at most eight words, if it is one of the first table.
+        after_look: what was changed after a look at the runs that it is judged by, and why.
     """
 
     id: str
     section: str
-    statement: str
+    says: str
     paper: str
     unit: str
     reference: str
     subject: str
-    measure: Callable[[Any], Estimate]
+    measure: Callable[[Any], Sample]
     rule: Above | Below
-    control: str
+    group: str = ""
+    control: str | None = None
     control_reference: str | None = None
     select: Callable[[Path, str, str], dict[int, Any]] = runs_of
+    headline: str = ""
+    after_look: str = ""
 
     @property
     def experiments(self) -> set[str]:
-        arms = (self.reference, self.subject, self.control, self.control_reference or self.reference)
-        return {arm.split("/")[0] for arm in arms}
+        arms = (self.reference, self.subject, self.control, self.control_reference)
+        return {arm.split("/")[0] for arm in arms if arm}

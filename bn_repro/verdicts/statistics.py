@@ -1,45 +1,297 @@
-"""How sure a number over seeds is: means and ratios with 95 % Student intervals."""
+"""How sure a number over seeds is: 95 % intervals, one-sided p-values, and the number of seeds that would decide.
 
-from collections.abc import Sequence
+Four kinds of samples, one interface (`Sample`): means and ratios by Student's t, ratios of which some are only known up to a
+bound, ratios of grid points by the exact sign test, and shares of seeds by Clopper and Pearson.
+"""
+
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from scipy import stats
 
 CONFIDENCE = 0.95
+LEVEL = (1 - CONFIDENCE) / 2  # of one side
+POWER = 0.8
+PILOT_BELOW = 5  # seeds: fewer decide nothing
+MOST_SEEDS = 200  # that are looked at for the number that would decide
+
+
+class Sample(Protocol):
+    """What rules ask of the values of all seeds.
+
+    Args:
+        n: number of seeds.
+        value, low, high: the estimate and its 95 % interval.
+        is_log: the effect is a ratio, so that halfway to a size is its root.
+    """
+
+    n: int
+    is_log: bool
+
+    @property
+    def value(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+
+    def p_above(self, bound: float) -> float:
+        """Return the one-sided p-value of "not above the bound"."""
+        ...
+
+    def p_below(self, bound: float) -> float: ...
+
+    def seeds_to_exclude(self, bound: float) -> int | None:
+        """Return how many seeds exclude the bound with 80 % power if the spread stays as observed; None: more than 200."""
+        ...
+
+
+def student_limit(values: np.ndarray, side: int, variance_besides: float) -> float:
+    """Return the lower (side -1) or upper (side 1) limit of the mean; infinite where one value tells nothing of the spread."""
+    if not np.isfinite(values).all():
+        return float(values.mean()) if np.isinf(values).all() and len(set(values)) == 1 else side * math.inf
+    if len(values) < 2:
+        return side * math.inf
+    error = math.sqrt(values.var(ddof=1) / len(values) + variance_besides)
+    return float(values.mean() + side * stats.t.ppf(1 - LEVEL, len(values) - 1) * error)
+
+
+def student_p(values: np.ndarray, bound: float, variance_besides: float) -> float:
+    """Return the one-sided p-value of "the mean is at most the bound"."""
+    if len(values) < 2 or not np.isfinite(values).all():
+        is_infinitely_above = len(values) > 1 and np.isposinf(values).all()
+        return 0.0 if is_infinitely_above else 1.0
+    error = math.sqrt(values.var(ddof=1) / len(values) + variance_besides)
+    distance = values.mean() - bound
+    if error == 0:
+        return 0.0 if distance > 0 else 1.0
+    return float(stats.t.sf(distance / error, len(values) - 1))
+
+
+def seeds_of_student(values: np.ndarray, bound: float, variance_besides: float) -> int | None:
+    """Return the smallest n at which Student's interval excludes a bound with 80 % power."""
+    if len(values) < 2 or not np.isfinite(values).all():
+        return None
+    distance, variance = abs(float(values.mean()) - bound), float(values.var(ddof=1))
+    for n in range(PILOT_BELOW, MOST_SEEDS + 1):
+        needed = stats.t.ppf(1 - LEVEL, n - 1) + stats.t.ppf(POWER, n - 1)
+        if distance > 0 and needed * math.sqrt(variance / n + variance_besides) <= distance:
+            return n
+    return None
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A mean over `n` seeds with its interval; infinite bounds where one seed tells nothing of the spread."""
-
-    mean: float
-    low: float
-    high: float
-    n: int
-
-
-def mean_estimate(values: Sequence[float]) -> Estimate:
-    """Return the arithmetic mean and Student's interval of independent values."""
-    values = np.asarray(values, dtype=float)
-    mean = float(values.mean())
-    if np.isposinf(values).all():
-        return Estimate(np.inf, np.inf, np.inf, len(values))
-    if len(values) < 2 or not np.isfinite(values).all():
-        return Estimate(mean, -np.inf, np.inf, len(values))
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-    return Estimate(mean, mean - half, mean + half, len(values))
-
-
-def ratio_estimate(ratios: Sequence[float], has_upper_bounds: bool = False, has_lower_bounds: bool = False) -> Estimate:
-    """Return the geometric mean of positive ratios, with Student's interval of their logarithms.
+class Mean:
+    """The arithmetic mean of one number a seed.
 
     Args:
-        has_upper_bounds: some ratios are only known to be at most so large (a run never got there); the interval
-            then reaches down to 0.
-        has_lower_bounds: some are only known to be at least so large; it then reaches up to infinity.
+        values: (n,).
+        variance_besides: squared standard error that more seeds do not make smaller, that of the test images.
     """
-    logs = mean_estimate(np.log(np.asarray(ratios, dtype=float)))
-    low = 0.0 if has_upper_bounds else float(np.exp(logs.low))
-    high = np.inf if has_lower_bounds else float(np.exp(logs.high))
-    return Estimate(float(np.exp(logs.mean)), low, high, logs.n)
+
+    values: Sequence[float]
+    variance_besides: float = 0.0
+    is_log: bool = False
+
+    @property
+    def n(self) -> int:
+        return len(self.values)
+
+    @cached_property
+    def array(self) -> np.ndarray:
+        return np.asarray(self.values, dtype=float)
+
+    @property
+    def value(self) -> float:
+        return float(self.array.mean())
+
+    @property
+    def low(self) -> float:
+        return student_limit(self.array, -1, self.variance_besides)
+
+    @property
+    def high(self) -> float:
+        return student_limit(self.array, 1, self.variance_besides)
+
+    def p_above(self, bound: float) -> float:
+        return student_p(self.array, bound, self.variance_besides)
+
+    def p_below(self, bound: float) -> float:
+        return student_p(-self.array, -bound, self.variance_besides)
+
+    def seeds_to_exclude(self, bound: float) -> int | None:
+        return seeds_of_student(self.array, bound, self.variance_besides)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """The geometric mean of one positive ratio a seed, of which some are only known to lie between two bounds.
+
+    A ratio is censored where a run never arrived: at most (reference's steps) / (all steps of the subject), so that its low
+    bound is 0; or at least, so that its high bound is infinite. The interval's low limit is that of the low bounds and its
+    high limit that of the high ones, so that it holds the mean of the true ratios at least as often as Student's does.
+    """
+
+    lows: Sequence[float]
+    highs: Sequence[float]
+    is_log: bool = True
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Ratio":
+        return cls(values, values)
+
+    @property
+    def n(self) -> int:
+        return len(self.lows)
+
+    @cached_property
+    def log_lows(self) -> np.ndarray:
+        return log_of(self.lows)
+
+    @cached_property
+    def log_highs(self) -> np.ndarray:
+        return log_of(self.highs)
+
+    @property
+    def value(self) -> float:
+        return middle_of(self.log_lows, self.log_highs)
+
+    @property
+    def low(self) -> float:
+        return float(np.exp(student_limit(self.log_lows, -1, 0.0)))
+
+    @property
+    def high(self) -> float:
+        return float(np.exp(student_limit(self.log_highs, 1, 0.0)))
+
+    def p_above(self, bound: float) -> float:
+        return student_p(self.log_lows, math.log(bound), 0.0)
+
+    def p_below(self, bound: float) -> float:
+        return student_p(-self.log_highs, -math.log(bound), 0.0)
+
+    def seeds_to_exclude(self, bound: float) -> int | None:
+        side = self.log_lows if np.isfinite(self.log_lows).all() else self.log_highs
+        return seeds_of_student(side, math.log(bound), 0.0)
+
+
+@dataclass(frozen=True)
+class GridRatio:
+    """One ratio a seed of two limits that each lie between two points of a grid: known up to a spacing, whatever n is.
+
+    Direction is decided seed by seed, by the exact sign test; the interval is that of the median ratio, by inverting it.
+
+    Args:
+        lows, highs: (n,) bounds of each seed's ratio, 0 and infinity where the grid ends.
+    """
+
+    lows: Sequence[float]
+    highs: Sequence[float]
+    is_log: bool = True
+
+    @property
+    def n(self) -> int:
+        return len(self.lows)
+
+    @property
+    def value(self) -> float:
+        return middle_of(log_of(self.lows), log_of(self.highs), np.median)
+
+    @property
+    def rank(self) -> int:
+        """Return how many of the lowest values the interval's low limit may leave out, by the sign test; -1: it has none."""
+        return int(stats.binom.ppf(LEVEL, self.n, 0.5)) - 1 if self.n and 0.5**self.n <= LEVEL else -1
+
+    @property
+    def low(self) -> float:
+        return float(np.sort(self.lows)[self.rank]) if self.rank >= 0 else 0.0
+
+    @property
+    def high(self) -> float:
+        return float(np.sort(self.highs)[::-1][self.rank]) if self.rank >= 0 else math.inf
+
+    def p_above(self, bound: float) -> float:
+        """A limit lies strictly between its two points, so that a low bound that equals the bound is above it."""
+        return sign_test_p(sum(low >= bound for low in self.lows), self.n)
+
+    def p_below(self, bound: float) -> float:
+        return sign_test_p(sum(high <= bound for high in self.highs), self.n)
+
+    def seeds_to_exclude(self, bound: float) -> int | None:
+        for_it = max(sum(low >= bound for low in self.lows), sum(high <= bound for high in self.highs))
+        return seeds_by_counting(for_it, self.n, lambda num, n: sign_test_p(num, n) <= LEVEL)
+
+
+@dataclass(frozen=True)
+class Share:
+    """The share of seeds of which something is true, with the exact interval of Clopper and Pearson."""
+
+    num_true: int
+    n: int
+    is_log: bool = False
+
+    @property
+    def value(self) -> float:
+        return self.num_true / self.n
+
+    @property
+    def low(self) -> float:
+        return float(stats.beta.ppf(LEVEL, self.num_true, self.n - self.num_true + 1)) if self.num_true else 0.0
+
+    @property
+    def high(self) -> float:
+        return float(stats.beta.ppf(1 - LEVEL, self.num_true + 1, self.n - self.num_true)) if self.num_true < self.n else 1.0
+
+    def p_above(self, bound: float) -> float:
+        return float(stats.binom.sf(self.num_true - 1, self.n, bound))
+
+    def p_below(self, bound: float) -> float:
+        return float(stats.binom.cdf(self.num_true, self.n, bound))
+
+    def seeds_to_exclude(self, bound: float) -> int | None:
+        is_above = self.value > bound
+        return seeds_by_counting(
+            self.num_true,
+            self.n,
+            lambda num, n: (Share(num, n).p_above(bound) if is_above else Share(num, n).p_below(bound)) <= LEVEL,
+        )
+
+
+def sign_test_p(num_for: int, n: int) -> float:
+    """Return the chance that at least so many of n fair coins fall that way; a seed that is undecided counts against."""
+    return float(stats.binom.sf(num_for - 1, n, 0.5))
+
+
+def seeds_by_counting(num_true: int, n: int, decides: Callable[[int, int], bool]) -> int | None:
+    """Return the smallest n that decides with 80 % power, each seed being true as often as seen, with half a seed added to both sides."""
+    share = (num_true + 0.5) / (n + 1)
+    for more in range(PILOT_BELOW, MOST_SEEDS + 1):
+        counts = np.arange(more + 1)
+        if stats.binom.pmf(counts, more, share)[[decides(int(count), more) for count in counts]].sum() >= POWER:
+            return more
+    return None
+
+
+def log_of(values: Sequence[float]) -> np.ndarray:
+    with np.errstate(divide="ignore"):
+        return np.log(np.asarray(values, dtype=float))
+
+
+def middle_of(log_lows: np.ndarray, log_highs: np.ndarray, average: Callable[[np.ndarray], float] = np.mean) -> float:
+    """Average the middles of intervals; one that is open on one side counts with its other bound, one open on both not at all."""
+    both = np.stack([log_lows, log_highs])
+    finite = np.isfinite(both)
+    counted = finite.any(0)
+    if not counted.any():
+        return math.nan
+    middles = np.where(finite, both, 0.0).sum(0)[counted] / finite.sum(0)[counted]
+    return float(np.exp(average(middles)))
+
+
+def q_values(p_values: Sequence[float]) -> list[float]:
+    """Return Benjamini and Hochberg's false discovery rate at which each of many claims would be called true."""
+    return stats.false_discovery_control(p_values).tolist() if len(p_values) else []

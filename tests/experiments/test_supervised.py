@@ -66,7 +66,7 @@ def test_record_of_a_run(configured, norm, num_norms, num_parameters):
     run = Run(run_folder(config))
     assert run.is_complete and run.summary == summary and run.address == f"mnist_sigmoid/smoke/{norm}-s0"
     assert {path.name for path in run.folder.iterdir()} - {files.LOCK, files.CHECKPOINTS} == {
-        files.CONFIG, files.ENVIRONMENT, files.METRICS, files.ACTIVATIONS, files.WEIGHTS, files.SUMMARY,
+        files.CONFIG, files.ENVIRONMENT, files.METRICS, files.ACTIVATIONS, files.CORRECT, files.WEIGHTS, files.SUMMARY,
     }  # fmt: skip
     assert run.config["train.steps"] == 60 and run.config["network.norm"] == norm
     assert run.environment["packages"]["torch"] == torch.__version__.split("+")[0]

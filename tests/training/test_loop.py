@@ -51,7 +51,7 @@ class Watched:
             raise Interrupted
 
     def measure(self, step, train_loss):
-        accuracy, loss = evaluate(self.state.network, images(), self.poll, batch_size=40)
+        accuracy, loss, _ = evaluate(self.state.network, images(), self.poll, batch_size=40)
         self.rows.append((step, train_loss, accuracy, loss))
 
     def save(self):
@@ -247,8 +247,9 @@ def test_evaluation_by_hand():
     """Five images, of which 1, 3 and the last are right: p = 9/18 for the class said, 1/18 for another."""
     pixels = torch.tensor([3, 5, 7, 0, 9], dtype=torch.uint8).view(5, 1, 1)
     network, polls = Fixed(), []
-    accuracy, loss = evaluate(network, Images(pixels, torch.tensor([3, 1, 7, 4, 9])), lambda: polls.append(1), batch_size=2)
+    accuracy, loss, is_correct = evaluate(network, Images(pixels, torch.tensor([3, 1, 7, 4, 9])), lambda: polls.append(1), batch_size=2)
     assert accuracy == pytest.approx(3 / 5) and len(polls) == 3
+    assert is_correct.tolist() == [True, False, True, False, True]
     assert loss == pytest.approx((3 * math.log(2) + 2 * math.log(18)) / 5)
 
 

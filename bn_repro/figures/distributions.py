@@ -8,10 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bn_repro.measures.drift import kolmogorov_smirnov, layers_at
+from bn_repro.figures.style import SETTINGS, STYLES, Arm, thousands
+from bn_repro.measures.drift import INPUTS, kolmogorov_smirnov, layers_at
 from bn_repro.records.record import Run
-from bn_repro.report.figures import SETTINGS, STYLES, Arm, thousands
-from bn_repro.studies.shift import INPUTS
 
 MOST_RIDGES = 8
 MOST_LAYERS = 3  # of histograms over training, which need room

@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from bn_repro.measures.measures import final_accuracy
+from bn_repro.figures.distributions import short_name
+from bn_repro.figures.style import SETTINGS, STYLES, Arm, columns_of, common_steps, draw_over_seeds, new_figure, thousands
+from bn_repro.measures.accuracy import final_accuracy
 from bn_repro.records.record import Run
-from bn_repro.report.distribution_figures import short_name
-from bn_repro.report.figures import SETTINGS, STYLES, Arm, columns_of, common_steps, draw_over_seeds, new_figure, thousands
-from bn_repro.studies.shift import by_layer, shift_over_steps
+from bn_repro.studies.covariate_shift.measures import by_layer, shift_over_steps
 
 MOST_SPECTRA = 5
 

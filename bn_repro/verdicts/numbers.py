@@ -2,6 +2,7 @@
 
 import math
 
+from bn_repro.verdicts.judging import Answer
 from bn_repro.verdicts.rules import NOT_RUN
 
 
@@ -16,3 +17,11 @@ def with_interval(row: dict) -> str:
     if row["verdict"] == NOT_RUN:
         return "-"
     return f"{number(row['estimate'])} [{number(row['low'])}, {number(row['high'])}]"
+
+
+def in_words(answer: Answer) -> str:
+    """Write an answer inside a sentence, such as `2.1 [1.9, 2.4] times (n = 10)`."""
+    if answer.verdict == NOT_RUN:
+        return "(not run)"
+    unit = "times" if answer.unit == "x" else answer.unit
+    return f"{with_interval(answer.as_dict())} {unit} (n = {answer.n})"

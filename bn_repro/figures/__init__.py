@@ -1,0 +1,1 @@
+"""How things are drawn: shared by all studies."""

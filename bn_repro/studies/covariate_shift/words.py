@@ -1,0 +1,52 @@
+"""Each definition's verdict for each network side by side, and in two sentences what they say together."""
+
+from collections.abc import Sequence
+
+from bn_repro.studies.covariate_shift.claims import GROUPS, NETWORKS
+from bn_repro.studies.study import Answers, Rows
+from bn_repro.verdicts.judging import Answer
+from bn_repro.verdicts.numbers import in_words, with_interval
+from bn_repro.verdicts.rules import INCONCLUSIVE, NOT_REPRODUCED, NOT_RUN, PARTLY, REPRODUCED
+
+WORDS = {REPRODUCED: "yes", PARTLY: "a little", NOT_REPRODUCED: "no", INCONCLUSIVE: "unclear"}
+
+
+def definitions(answers: Answers) -> Rows:
+    """Return a row for each definition: what was said before, and each network's verdict with its number."""
+    first, *others = (network.suffix for network in NETWORKS)
+    rows = [("definition", "said before", *(network.name for network in NETWORKS))]
+    for id, answer in answers.items():
+        if id.startswith("ics-") and id.endswith(f"-{first}"):
+            beside = [answers.get(id.removesuffix(first) + suffix) for suffix in others]
+            group = answer.group.split(", ", 1)[1]
+            rows.append((f"{group}: {answer.says}", answer.paper, *map(in_a_cell, (answer, *beside))))
+    return tuple(rows)
+
+
+def in_a_cell(answer: Answer | None) -> str:
+    if answer is None:
+        return "not asked"
+    return (
+        answer.verdict
+        if answer.verdict == NOT_RUN
+        else f"{answer.verdict}: {with_interval(answer.as_dict())} {answer.unit}, n = {answer.n}"
+    )
+
+
+def answer_in_words(answers: Answers) -> str:
+    """Say by how many definitions BN reduces the shift, and what noise after BN does."""
+    by_distribution = f"by distributions {counted(answers, 'drift')}, by gradients {counted(answers, 'gradient')}"
+    noise = "; ".join(
+        f"in the {network.name} noise after BN moves distributions {in_words(answers[f'ics-noise-drift-{network.suffix}'])} as much as no "
+        f"BN does, and ends {in_words(answers[f'ics-noise-plain-{network.suffix}'])} above it"
+        for network in NETWORKS
+        if answers[f"ics-noise-drift-{network.suffix}"].verdict != NOT_RUN
+    )
+    return f"Is the shift smaller with BN? {by_distribution[0].upper()}{by_distribution[1:]}. {noise[:1].upper()}{noise[1:]}{'.' if noise else ''}"
+
+
+def counted(answers: Answers, kind: str) -> str:
+    """Count the verdicts of one kind of definition over both networks, as `3 yes, 1 no`."""
+    assert kind in GROUPS
+    verdicts: Sequence[str] = [answer.verdict for id, answer in answers.items() if id.startswith(f"ics-{kind}-")]
+    return ", ".join(f"{verdicts.count(verdict)} {word}" for verdict, word in WORDS.items() if verdict in verdicts) or "not run"

@@ -1,0 +1,113 @@
+"""Do the paper's exact statements hold in trained networks: scale invariance, Algorithm 2, folding? (sections 3.1, 3.3)"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from bn_repro.measures.contrasts import over_subjects
+from bn_repro.records.record import Run
+from bn_repro.studies.study import Answers, Study
+from bn_repro.verdicts.claim import Claim
+from bn_repro.verdicts.numbers import in_words
+from bn_repro.verdicts.rules import Below
+
+BN = "mnist_sigmoid/batch"
+
+
+def scale_error(name: str) -> Callable[[Run], float]:
+    """Return a measure of section 3.3: the relative error of the named identity when W becomes 10 W."""
+    return lambda run: run.summary.get("scale_invariance", {}).get(name, np.inf)
+
+
+def tracking_error(run: Run) -> float:
+    """Return the distance between accuracy by moving averages and by Algorithm 2, in percentage points."""
+    return 100 * abs(run.summary["accuracy_moving_averages"] - run.summary["accuracy"])
+
+
+def folding_error(run: Run) -> float:
+    """Return the relative output error of the folded network; infinite if not everything was folded."""
+    return run.summary["folding_error"] if run.summary.get("num_folded") == run.summary["num_batch_norms"] else np.inf
+
+
+def of_trained_networks(
+    id: str, section: str, says: str, paper: str, unit: str, measure: Callable[[Run], float], rule: Below, headline: str = ""
+) -> Claim:
+    """Declare a statement about networks with BN alone; without BN it has no meaning, so that there is no negative control."""
+    return Claim(
+        id=id,
+        section=section,
+        says=says,
+        paper=paper,
+        unit=unit,
+        reference=BN,
+        subject=BN,
+        measure=over_subjects(measure),
+        rule=rule,
+        headline=headline,
+    )
+
+
+def answer_in_words(answers: Answers) -> str:
+    return (
+        f"Yes, to rounding: the folded network's outputs differ by {in_words(answers['sec3.1-folding'])}. "
+        f"Accuracy by moving averages is {in_words(answers['alg2-tracking'])} from that of Algorithm 2."
+    )
+
+
+STUDY = Study(
+    name="identities",
+    title="What BN does exactly",
+    sections="3.1, 3.3",
+    question="Do scale invariance, Algorithm 2 and folding hold in trained networks?",
+    experiments=("mnist_sigmoid",),
+    claims=(
+        of_trained_networks(
+            id="sec3.3-output",
+            section="3.3",
+            says="BN((aW)u) = BN(Wu), in every trained layer, a = 10",
+            paper="equal",
+            unit="relative error",
+            measure=scale_error("output"),
+            rule=Below(1e-3, 1e-2),
+        ),
+        of_trained_networks(
+            id="sec3.3-input-gradient",
+            section="3.3",
+            says="dBN((aW)u)/du = dBN(Wu)/du",
+            paper="equal",
+            unit="relative error",
+            measure=scale_error("input_gradient"),
+            rule=Below(1e-3, 1e-2),
+        ),
+        of_trained_networks(
+            id="sec3.3-weight-gradient",
+            section="3.3",
+            says="dBN((aW)u)/d(aW) = (1/a) dBN(Wu)/dW",
+            paper="equal",
+            unit="relative error",
+            measure=scale_error("weight_gradient"),
+            rule=Below(1e-3, 1e-2),
+        ),
+        of_trained_networks(
+            id="alg2-tracking",
+            section="3.1",
+            says="Moving averages track the accuracy that Algorithm 2's population statistics give",
+            paper="tracks",
+            unit="points apart",
+            measure=tracking_error,
+            rule=Below(0.5, 2),
+        ),
+        of_trained_networks(
+            id="sec3.1-folding",
+            section="3.1",
+            says="At inference BN is an affine map that folds into the layer before it, exactly",
+            paper="equal",
+            unit="relative error",
+            measure=folding_error,
+            rule=Below(1e-5, 1e-3),
+            headline="At inference BN folds away exactly",
+        ),
+    ),
+    figures=(),
+    in_words=answer_in_words,
+)
