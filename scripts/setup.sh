@@ -31,6 +31,6 @@ if [ ! -x .venv/bin/python ] || [ ! -x .venv/bin/pip ]; then
     attempt "$python" -m venv --clear .venv
 fi
 attempt .venv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
-attempt .venv/bin/uv pip install --quiet --python .venv/bin/python -r requirements.lock
-attempt .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --editable .
+attempt .venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python -r requirements.lock
+attempt .venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python --no-deps --editable .
 echo "$state" >.venv/installed

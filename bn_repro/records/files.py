@@ -30,7 +30,7 @@ FIGURES = "figures"
 PUBLISHED_RUNS = "runs"
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Replace `path` by `content`, wholly or not at all, also if the power fails.
 
     Raises:

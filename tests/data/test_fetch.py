@@ -19,9 +19,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bn_repro.data import cache, sources
 from bn_repro.data import fetch as fetch_module
-from bn_repro.data import sources
-from bn_repro.data.fetch import DataUnavailable, fetch, fetch_with_source, read_cache, verify, write_cache
+from bn_repro.data.cache import read_cache, verify, write_cache
+from bn_repro.data.fetch import DataUnavailable, fetch, fetch_with_source
 from bn_repro.data.sources import DATASETS, decode_mosaics, read_idx
 
 ROOT = Path(__file__).parents[2]
@@ -92,7 +93,8 @@ def files_under(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-CACHE_FILES = ["mnist/test.npz", "mnist/train.npz"]
+CACHE_FILES = ["mnist/test-images.npy", "mnist/test-labels.npy", "mnist/train-images.npy", "mnist/train-labels.npy"]
+VERIFIED_CACHE_FILES = sorted([*CACHE_FILES, f"mnist/{cache.STAMP}"])
 
 
 def test_what_was_downloaded_once_is_read_from_the_cache(monkeypatch, tmp_path, mnist, offline, capsys):
@@ -102,7 +104,7 @@ def test_what_was_downloaded_once_is_read_from_the_cache(monkeypatch, tmp_path, 
     splits, source = fetch_with_source("mnist", tmp_path)
     assert source == "cache"
     assert_same(splits, mnist)
-    assert files_under(tmp_path) == CACHE_FILES
+    assert files_under(tmp_path) == VERIFIED_CACHE_FILES
     assert capsys.readouterr().err == ""
 
 
@@ -110,6 +112,12 @@ def flip_a_pixel(path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
+
+
+def flip_a_pixel_and_keep_the_time(path):
+    before = path.stat()
+    flip_a_pixel(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def truncate(path):
@@ -122,22 +130,21 @@ def empty(path):
 
 def reorder(path):
     """A file that is whole, but has two examples swapped."""
-    arrays = dict(np.load(path))
-    arrays["images"] = arrays["images"][[1, 0, 2, 3, 4]]
-    np.savez(path, **arrays)
+    np.save(path, np.load(path)[[1, 0, 2, 3, 4]])
 
 
 def reshape(path):
     """A file of the right bytes in the wrong shape."""
-    arrays = dict(np.load(path))
-    arrays["images"] = arrays["images"].reshape(-1, 784)
-    np.savez(path, **arrays)
+    np.save(path, np.load(path).reshape(-1, 784))
 
 
-@pytest.mark.parametrize("damage", [flip_a_pixel, truncate, empty, reorder, reshape])
-def test_a_damaged_cache_is_replaced_with_one_line(monkeypatch, tmp_path, mnist, offline, capsys, damage):
+@pytest.mark.parametrize("is_verified", [False, True])
+@pytest.mark.parametrize("damage", [flip_a_pixel, flip_a_pixel_and_keep_the_time, truncate, empty, reorder, reshape])
+def test_a_damaged_cache_is_replaced_with_one_line(monkeypatch, tmp_path, mnist, offline, capsys, damage, is_verified):
     write_cache(DATASETS["mnist"], tmp_path, mnist)
-    damage(tmp_path / "mnist" / "train.npz")
+    if is_verified:
+        read_cache(DATASETS["mnist"], tmp_path)
+    damage(tmp_path / "mnist" / "train-images.npy")
     deliver(monkeypatch, mnist)
     splits, source = fetch_with_source("mnist", tmp_path)
     assert source == "torchvision download"
@@ -149,10 +156,53 @@ def test_a_damaged_cache_is_replaced_with_one_line(monkeypatch, tmp_path, mnist,
 
 def test_half_a_cache_is_fetched_again(monkeypatch, tmp_path, mnist, offline):
     write_cache(DATASETS["mnist"], tmp_path, mnist)
-    (tmp_path / "mnist" / "test.npz").unlink()
+    (tmp_path / "mnist" / "test-labels.npy").unlink()
     deliver(monkeypatch, mnist)
     assert fetch_with_source("mnist", tmp_path)[1] == "torchvision download"
-    assert files_under(tmp_path) == CACHE_FILES
+    assert files_under(tmp_path) == VERIFIED_CACHE_FILES
+
+
+def count_verifications(monkeypatch):
+    calls = []
+    monkeypatch.setattr(cache, "verify", lambda dataset, splits: (calls.append(dataset.name), verify(dataset, splits)))
+    return calls
+
+
+def test_a_cache_is_verified_once_and_again_when_a_file_or_the_pinned_digest_is_another(monkeypatch, tmp_path, mnist, offline):
+    calls = count_verifications(monkeypatch)
+    write_cache(DATASETS["mnist"], tmp_path, mnist)
+    for _ in range(3):
+        assert_same(fetch("mnist", tmp_path), mnist)
+    assert len(calls) == 1
+    os.utime(tmp_path / "mnist" / "train-images.npy")
+    fetch("mnist", tmp_path)
+    fetch("mnist", tmp_path)
+    assert len(calls) == 2
+    (tmp_path / "mnist" / cache.STAMP).write_text("{")
+    fetch("mnist", tmp_path)
+    fetch("mnist", tmp_path)
+    assert len(calls) == 3
+    images, labels = mnist["test"]
+    pin(monkeypatch, "mnist", {**mnist, "test": (images, labels + 1)})
+    with pytest.raises(DataUnavailable, match="cache: the test split has SHA-256"):
+        fetch("mnist", tmp_path)
+
+
+def test_a_cache_whose_stamp_cannot_be_written_is_read_all_the_same(monkeypatch, tmp_path, mnist, offline):
+    calls = count_verifications(monkeypatch)
+    write_cache(DATASETS["mnist"], tmp_path, mnist)
+    (tmp_path / "mnist" / cache.STAMP).mkdir()  # as in a folder without write permission, which root does not heed
+    for _ in range(2):
+        assert_same(fetch("mnist", tmp_path), mnist)
+    assert len(calls) == 2
+
+
+def test_a_cache_is_mapped_and_what_a_process_writes_to_it_stays_its_own(tmp_path, mnist, offline):
+    write_cache(DATASETS["mnist"], tmp_path, mnist)
+    images, _ = fetch("mnist", tmp_path)["train"]
+    assert isinstance(images, np.memmap)
+    images[:] = 7
+    assert_same(fetch("mnist", tmp_path), mnist)
 
 
 def test_a_source_with_other_bytes_is_passed_over(monkeypatch, tmp_path, mnist, offline, capsys):
@@ -183,12 +233,11 @@ def test_an_unknown_name_lists_the_choices(tmp_path):
 def test_a_failed_write_leaves_the_previous_cache_and_nothing_else(monkeypatch, tmp_path, mnist):
     write_cache(DATASETS["mnist"], tmp_path, mnist)
 
-    def fill_the_disk(file, **arrays):
-        file.write(b"half")
+    def fill_the_disk(descriptor):
         raise OSError("disk full")
 
-    monkeypatch.setattr(fetch_module.np, "savez", fill_the_disk)
-    with pytest.raises(OSError, match="disk full"):
+    with monkeypatch.context() as full, pytest.raises(OSError, match="disk full"):
+        full.setattr(os, "fsync", fill_the_disk)
         write_cache(DATASETS["mnist"], tmp_path, mnist)
     assert files_under(tmp_path) == CACHE_FILES
     assert_same(read_cache(DATASETS["mnist"], tmp_path), mnist)
@@ -201,7 +250,7 @@ def test_writers_at_once_never_show_a_half_written_cache(tmp_path, mnist):
 
     def write_often():
         try:
-            for _ in range(20):
+            for _ in range(8):
                 write_cache(dataset, tmp_path, mnist)
         except OSError as error:
             errors.append(error)
@@ -212,7 +261,7 @@ def test_writers_at_once_never_show_a_half_written_cache(tmp_path, mnist):
     while any(writer.is_alive() for writer in writers):
         verify(dataset, read_cache(dataset, tmp_path))
     assert errors == []
-    assert files_under(tmp_path) == CACHE_FILES
+    assert files_under(tmp_path) == VERIFIED_CACHE_FILES
 
 
 def test_idx_files_decode(tmp_path):

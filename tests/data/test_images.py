@@ -8,7 +8,7 @@ import torch
 from composed import smoke
 
 from bn_repro.data import images as images_module
-from bn_repro.data.images import Batches, Images, load_images, synthetic_patterns
+from bn_repro.data.images import Batches, Images, binarized, load_images, synthetic_patterns
 
 CPU = torch.device("cpu")
 NUM, BATCH_SIZE = 53, 8  # six batches an epoch, five examples left over
@@ -116,6 +116,17 @@ def test_pixels_above_the_threshold_are_one(thirty, binarize_at, expected):
     for images in loaded(binarize_at=binarize_at):
         assert images.pixels[0].flatten().tolist() == expected
     assert thirty["train"][0][0].flatten().tolist() == [0, 127, 128, 255]  # the cached arrays are untouched
+
+
+def test_the_threshold_in_bytes_is_the_one_in_float64_for_every_grey_level():
+    """At and beside every threshold where a pixel changes sides, at the ends of what is allowed, and in between."""
+    levels = np.arange(256) / 255
+    thresholds = np.concatenate([levels, np.nextafter(levels, 0), np.nextafter(levels, 1), np.random.default_rng(0).random(500), [5e-324]])
+    grey = np.arange(256, dtype=np.uint8)
+    for threshold in thresholds[(thresholds >= 0) & (thresholds < 1)].tolist():
+        expected = np.where(grey.astype(np.float64) > 255 * threshold, 255, 0)
+        assert np.array_equal(binarized(grey, threshold), expected), threshold
+    assert binarized(grey, 0.5).dtype == np.uint8
 
 
 def test_validation_is_cut_from_training_by_seed(thirty):
