@@ -1,23 +1,29 @@
-"""Copy a tier's complete records and their report to results/published: python scripts/publish.py --tier long"""
+"""Pack a tier's complete records and their report into results/published: python scripts/publish.py --tier long [--unpack FOLDER]"""
 
 import argparse
-import gzip
 import shutil
 import sys
 from pathlib import Path
 
 from bn_repro.config import TIERS, differences
 from bn_repro.launcher.grids import configs_of, experiments
-from bn_repro.records import files
+from bn_repro.records import archive, files
 from bn_repro.records.files import PUBLISHED, RUNS
-from bn_repro.records.record import Run, address_of
+from bn_repro.records.record import Run, address_of, archive_of, experiments_in
 from bn_repro.report.claim_table import as_readme_table
 from bn_repro.report.page import write_report
 from bn_repro.report.report import build_report
 
 README, README_TIER = Path("README.md"), "long"
 TABLE_START, TABLE_END = "<!-- claims -->", "<!-- /claims -->"
-COPIED = (files.CONFIG, files.ENVIRONMENT, files.ACTIVATIONS, files.CORRECT, files.SUMMARY)  # not weights, not checkpoints
+PUBLISHED_FILES = (
+    files.CONFIG,
+    files.ENVIRONMENT,
+    files.METRICS,
+    files.ACTIVATIONS,
+    files.CORRECT,
+    files.SUMMARY,
+)  # not weights, not checkpoints
 
 
 def publish(tier: str) -> int:
@@ -37,13 +43,10 @@ def publish(tier: str) -> int:
         return 2
     unfinished = folder.with_name(f".{tier}")
     shutil.rmtree(unfinished, ignore_errors=True)
-    for config in configs:
-        source, target = RUNS / address_of(config), unfinished / files.PUBLISHED_RUNS / address_of(config)
-        target.mkdir(parents=True)
-        for name in COPIED:
-            if (source / name).exists():
-                shutil.copyfile(source / name, target / name)
-        (target / files.PUBLISHED_METRICS).write_bytes(gzip.compress(Run(source).metrics_bytes, mtime=0))
+    for experiment in dict.fromkeys(config.experiment for config in configs):
+        paths = [f"{address_of(config)}/{name}" for config in configs if config.experiment == experiment for name in PUBLISHED_FILES]
+        content = archive.archived({path: (RUNS / path).read_bytes() for path in paths if (RUNS / path).exists()})
+        files.write_atomically(archive_of(unfinished / files.PUBLISHED_RUNS, experiment), content)
     report = build_report(unfinished / files.PUBLISHED_RUNS, tier, None)
     write_report(report, unfinished)
     shutil.rmtree(folder, ignore_errors=True)
@@ -57,7 +60,25 @@ def publish(tier: str) -> int:
     return 0
 
 
+def unpack(tier: str, folder: Path) -> int:
+    """Write the published run folders of a tier; refuse to change what is there already."""
+    root = PUBLISHED / tier / files.PUBLISHED_RUNS
+    packed_away = [path for experiment in experiments_in(root, tier) for path in archive.files_in(archive_of(root, experiment))]
+    targets = {path: folder.joinpath(*path.parts[-4:]) for path in packed_away}
+    for path, target in targets.items():
+        if target.exists() and target.read_bytes() != archive.read(path):
+            print(f"error: {target} is there already, with another content; give another folder", file=sys.stderr)
+            return 1
+    for path, target in targets.items():
+        files.write_atomically(target, archive.read(path))
+    print(f"unpacked {len({target.parent for target in targets.values()})} runs in {folder}")
+    return 0
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
     parser.add_argument("--tier", required=True, choices=TIERS)
-    sys.exit(publish(parser.parse_args().tier))
+    help_text = "write the published run folders there instead, as training wrote them but for weights (default: results/unpacked)"
+    parser.add_argument("--unpack", type=Path, nargs="?", const=files.UNPACKED, metavar="FOLDER", help=help_text)
+    arguments = parser.parse_args()
+    sys.exit(unpack(arguments.tier, arguments.unpack) if arguments.unpack else publish(arguments.tier))

@@ -8,8 +8,8 @@ import pytest
 
 from bn_repro.config import differences
 from bn_repro.launcher.grids import CONFIGS, configs_of, experiments
-from bn_repro.records import files
-from bn_repro.records.record import Run, address_of, find_runs
+from bn_repro.records import archive, files
+from bn_repro.records.record import address_of, archive_of, experiments_in, find_run, find_runs
 from bn_repro.report.claim_table import as_readme_table
 from bn_repro.report.page import report_files
 from bn_repro.report.report import build_report
@@ -24,6 +24,16 @@ TIERS = sorted(path.name for path in PUBLISHED.iterdir())
 @cache
 def built(tier):
     return build_report(PUBLISHED / tier / files.PUBLISHED_RUNS, tier, None)
+
+
+def runs_of(tier):
+    root = PUBLISHED / tier / files.PUBLISHED_RUNS
+    return {run.address: run for experiment in experiments_in(root, tier) for run in find_runs(root, experiment, tier)}
+
+
+def packed_files(tier):
+    root = PUBLISHED / tier / files.PUBLISHED_RUNS
+    return [path for experiment in experiments_in(root, tier) for path in archive.files_in(archive_of(root, experiment))]
 
 
 def test_quick_and_long_are_published():
@@ -42,12 +52,11 @@ def test_claims_and_pages_follow_from_the_published_records(tier):
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_published_runs_are_exactly_the_grids_at_their_configs(tier):
-    root = PUBLISHED / tier / files.PUBLISHED_RUNS
     expected = {}
     for experiment in experiments(tier):
         expected |= {address_of(config): config for config in configs_of(experiment)}
-    found = {Run(path.parent).address: Run(path.parent) for path in root.glob(f"*/*/*/{files.SUMMARY}")}
-    assert set(found) == set(expected)
+    found = runs_of(tier)
+    assert set(found) == set(expected) == {"/".join(path.parts[-4:-1]) for path in packed_files(tier)}
     for address, run in found.items():
         assert differences(expected[address], run.config) == []
         assert not run.environment["is_modified"]
@@ -90,8 +99,8 @@ def test_the_hand_written_inceptions_accuracies():
 
 
 def test_a_quick_run_needs_little_memory():
-    for path in (PUBLISHED / "quick").rglob(files.SUMMARY):
-        assert json.loads(path.read_text())["peak_memory_mb"] < 1500, path
+    for address, run in runs_of("quick").items():
+        assert run.summary["peak_memory_mb"] < 1500, address
 
 
 def test_the_hand_written_loops_accuracies():
@@ -103,7 +112,7 @@ def test_the_hand_written_loops_accuracies():
         assert run.summary["accuracy"] == pytest.approx(accuracy, abs=0.003), (norm, lr)
     for seed in (100, 101):
         name = f"none-s{seed},network.init_std=0.03,train.lr=0.1,train.momentum=0"
-        steps, accuracies = Run(root / f"mnist_protocol/long/{name}").column("accuracy")
+        steps, accuracies = find_run(root, f"mnist_protocol/long/{name}").column("accuracy")
         assert (accuracies[steps <= 6000] < 0.13).all()
 
 
@@ -111,9 +120,9 @@ def test_the_readme_shows_the_published_table():
     assert as_readme_table(built("long")) in (ROOT / "README.md").read_text()
 
 
-def test_published_results_are_small_and_name_no_machine():
+def test_published_results_are_few_small_files_and_name_no_machine():
     paths = [path for path in PUBLISHED.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in paths) < 20e6
-    for path in paths:
-        if path.suffix in (".json", ".yaml", ".md"):
-            assert not re.search(r"(^|[^\w.])/(home|root|tmp|work)/", path.read_text()), path
+    assert sum(path.stat().st_size for path in paths) < 20e6 and len(paths) <= 110
+    for path in [*paths, *(path for tier in TIERS for path in packed_files(tier))]:
+        if path.suffix in (".json", ".jsonl", ".yaml", ".md"):
+            assert not re.search(rb"(^|[^\w.])/(home|root|tmp|work)/", archive.read(path)), path

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bn_repro.measures.drift import layers_at
 from bn_repro.records.files import FIGURES
-from bn_repro.records.record import find_runs
+from bn_repro.records.record import experiments_in, find_runs
 from bn_repro.report.distribution_figures import spread
 from bn_repro.studies.shift import INPUTS
 from bn_repro.verdicts.selection import NAME
@@ -38,7 +38,7 @@ class Contents:
 
 def contents_of(tier: str, root: Path, report_folder: Path) -> Contents:
     """Read what there is to show from the records under `root` and the figures of their report."""
-    experiments = [shown_in(root, folder.parent.name, tier) for folder in sorted(root.glob(f"*/{tier}"))]
+    experiments = [shown_in(root, experiment, tier) for experiment in experiments_in(root, tier)]
     figures = sorted(path.stem for path in (report_folder / FIGURES).glob("*.svg"))
     return Contents(tier, tuple(each for each in experiments if each.arms), tuple(figures))
 
@@ -46,7 +46,7 @@ def contents_of(tier: str, root: Path, report_folder: Path) -> Contents:
 def shown_in(root: Path, experiment: str, tier: str) -> Shown:
     """Read one experiment; it has no arms if W&B was not to mirror its runs."""
     runs = [run for run in find_runs(root, experiment, tier) if run.config.get("wandb.mode") != "disabled"]
-    names = [NAME.match(run.folder.name) for run in runs]
+    names = [NAME.match(run.name) for run in runs]
     arms = dict.fromkeys(name["arm"] for name in names if name)
     if not arms:
         return Shown(experiment, (), (), (), (), False)

@@ -10,7 +10,7 @@ import numpy as np
 from bn_repro.config import WandbConfig
 from bn_repro.experiments.tracking import start_wandb
 from bn_repro.measures.drift import drift_of_layer, layers_at
-from bn_repro.records.record import Run, find_runs
+from bn_repro.records.record import Run, experiments_in, find_runs
 from bn_repro.report.claim_table import HEADERS, VERDICT_COLORS, columns
 from bn_repro.report.report import Report
 from bn_repro.studies.shift import INPUTS
@@ -49,8 +49,7 @@ def report_tables(report: Report, root: Path) -> dict[str, Rows]:
     """Return every table of the W&B run by its name: the claims, those of the report, and an experiment's drift."""
     tables: dict[str, Rows] = {CLAIM_TABLE: claim_rows(report)}
     tables |= {f"tables/{section.name}": section.table for section in report.sections if section.table}
-    for folder in sorted(root.glob(f"*/{report.tier}")):
-        experiment = folder.parent.name
+    for experiment in experiments_in(root, report.tier):
         rows = drift_rows(find_runs(root, experiment, report.tier))
         if len(rows) > 1:
             tables[drift_table(experiment)] = rows
@@ -83,7 +82,7 @@ def drift_rows(runs: Sequence[Run]) -> Rows:
     """
     found: dict[tuple[str, int, str], list[dict[str, float]]] = {}
     for run in runs:
-        name = NAME.fullmatch(run.folder.name)
+        name = NAME.fullmatch(run.name)
         if name and len(run.activations.get("step", ())) > 1:
             for depth, layer in enumerate(layers_at(run.activations, INPUTS), start=1):
                 found.setdefault((name["arm"], depth, layer), []).append(drift_of_layer(run.activations, f"{layer}/{INPUTS}"))

@@ -19,7 +19,7 @@ from rich.console import Console
 from bn_repro.config import Config, differences
 from bn_repro.launcher.progress import Progress, RunProgress
 from bn_repro.records import files
-from bn_repro.records.record import Run, RunBusy, address_of, run_folder
+from bn_repro.records.record import Run, RunBusy, address_of, find_run, run_folder
 
 DONE, SKIPPED, FAILED, INTERRUPTED = "done", "skipped", "failed", "interrupted"
 MISTAKE, FAILURE = 2, 1
@@ -127,7 +127,7 @@ class Outcome:
 
 def estimated_seconds(config: Config, published: Path) -> float | None:
     """Return how long the published record of the same run took, if there is one."""
-    run = Run(published / config.tier / files.PUBLISHED_RUNS / address_of(config))
+    run = find_run(published / config.tier / files.PUBLISHED_RUNS, address_of(config))
     return run.summary["seconds"] if run.is_complete else None
 
 

@@ -9,7 +9,6 @@ from typing import Any
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
 METRICS = "metrics.jsonl"
-PUBLISHED_METRICS = "metrics.jsonl.gz"
 ACTIVATIONS = "activations.npz"
 CORRECT = "correct.npy"
 WEIGHTS = "weights.safetensors"
@@ -22,12 +21,13 @@ RESULTS = Path("results")
 RUNS = RESULTS / "runs"
 REPORTS = RESULTS / "report"
 PUBLISHED = RESULTS / "published"
+UNPACKED = RESULTS / "unpacked"
 
 CLAIMS = "claims.json"
 REPORT_TEXT = "REPORT.md"
 REPORT_PAGE = "report.html"
 FIGURES = "figures"
-PUBLISHED_RUNS = "runs"
+PUBLISHED_RUNS = "runs"  # a root of archives
 
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:

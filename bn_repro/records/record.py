@@ -1,7 +1,6 @@
 """What a run leaves on disk: its config, its machine, a row of metrics a step, activation records, a summary."""
 
 import fcntl
-import gzip
 import io
 import json
 import os
@@ -15,7 +14,7 @@ import numpy as np
 import yaml
 
 from bn_repro.config import Config
-from bn_repro.records import files
+from bn_repro.records import archive, files
 from bn_repro.records.packing import packed, unpacked
 
 FINISHED, DIVERGED = "finished", "diverged"
@@ -123,13 +122,18 @@ class SilentWriter:
 
 @dataclass(frozen=True)
 class Run:
-    """Read one run's folder, each file when first asked for."""
+    """Read one run's folder, on the disk or in an archive, each file when first asked for."""
 
     folder: Path
 
     @property
     def is_complete(self) -> bool:
-        return (self.folder / files.SUMMARY).exists()
+        return archive.exists(self.folder / files.SUMMARY)
+
+    @property
+    def name(self) -> str:
+        """Return the address's last part, `<arm>-s<seed>` and further overrides."""
+        return self.folder.name
 
     @property
     def address(self) -> str:
@@ -140,40 +144,34 @@ class Run:
     def config(self) -> dict[str, Any]:
         """Return the resolved config, flat: `{"train.lr": 0.5, ...}`; empty if the run never began."""
         path = self.folder / files.CONFIG
-        return flatten(yaml.safe_load(path.read_text())) if path.exists() else {}
+        return flatten(yaml.safe_load(archive.read(path))) if archive.exists(path) else {}
 
     @cached_property
     def environment(self) -> dict[str, Any]:
-        return json.loads((self.folder / files.ENVIRONMENT).read_text())
+        return json.loads(archive.read(self.folder / files.ENVIRONMENT))
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        return json.loads((self.folder / files.SUMMARY).read_text())
+        return json.loads(archive.read(self.folder / files.SUMMARY))
 
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:
         """Return the rows of whole lines, in order of steps."""
-        return [json.loads(line) for line in self.metrics_bytes.split(b"\n")[:-1]]
-
-    @property
-    def metrics_bytes(self) -> bytes:
-        """Return the metrics as they were written, also of a published run, which keeps them compressed."""
-        published = self.folder / files.PUBLISHED_METRICS
-        return gzip.decompress(published.read_bytes()) if published.exists() else (self.folder / files.METRICS).read_bytes()
+        return [json.loads(line) for line in archive.read(self.folder / files.METRICS).split(b"\n")[:-1]]
 
     @cached_property
     def activations(self) -> dict[str, np.ndarray]:
         """Return `{"step": (R,), "<layer>/<place>/<measure>": (R, ...)}`; empty if no probe ran."""
         path = self.folder / files.ACTIVATIONS
-        return unpacked(path) if path.exists() else {}
+        return unpacked(io.BytesIO(archive.read(path))) if archive.exists(path) else {}
 
     @cached_property
     def is_correct(self) -> np.ndarray | None:
         """Return (N,) bool, of each test image whether the trained network is right; None of a diverged run, or of one that kept none."""
         path = self.folder / files.CORRECT
-        if not path.exists():
+        if not archive.exists(path):
             return None
-        return np.unpackbits(np.load(path), count=self.summary["num_test_images"]).astype(bool)
+        return np.unpackbits(np.load(io.BytesIO(archive.read(path))), count=self.summary["num_test_images"]).astype(bool)
 
     def column(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Return (steps, values) of one metric over the rows that have it."""
@@ -183,9 +181,30 @@ class Run:
 
 
 def find_runs(root: Path, experiment: str, tier: str) -> list[Run]:
-    """List the complete runs of an experiment and tier under a results folder, by name."""
-    folders = sorted((root / experiment / tier).glob("*/"))
-    return [run for run in map(Run, folders) if run.is_complete]
+    """List the complete runs of an experiment and tier, by name, from its folder or its archive under a root."""
+    return [run for run in map(Run, run_folders(root, experiment, tier)) if run.is_complete]
+
+
+def find_run(root: Path, address: str) -> Run:
+    """Return the run of an address, from the archive under a root or, if it is not in there, the folder, which need not be complete."""
+    inside = Run(archive_of(root, address.split("/")[0]) / address)
+    return inside if inside.is_complete else Run(root / address)
+
+
+def run_folders(root: Path, experiment: str, tier: str) -> list[Path]:
+    """List the folders of an experiment's and tier's runs: `<root>/<experiment>/<tier>/*`, and those in `<root>/<experiment>.zip`."""
+    packed_away = {path.parent for path in archive.files_in(archive_of(root, experiment)) if path.parts[-3] == tier}
+    return sorted({*(root / experiment / tier).glob("*/"), *packed_away}, key=lambda path: path.name)
+
+
+def archive_of(root: Path, experiment: str) -> Path:
+    return root / f"{experiment}{archive.SUFFIX}"
+
+
+def experiments_in(root: Path, tier: str) -> list[str]:
+    """List the experiments that a root has runs of."""
+    names = {path.parent.name for path in root.glob(f"*/{tier}/")} | {path.stem for path in root.glob(f"*{archive.SUFFIX}")}
+    return sorted(name for name in names if run_folders(root, name, tier))
 
 
 def flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -64,7 +64,7 @@ def claim(id: str, says: str, paper: str, unit: str, arms: tuple[str, str], meas
 
 
 def fewer_steps(arm: str) -> Sequence[Claim]:
-    """Claim that an arm needs fewer steps than the plain network, and beside it than the plain network at the same rate, if it has a higher one."""
+    """Claim that an arm needs fewer steps than the plain network, and than the plain network at the arm's own higher rate."""
     size, label = FASTER[arm], LABELS[arm]
     against_plain = claim(
         id=f"fig2-steps-{arm}",
@@ -221,9 +221,9 @@ STUDY = Study(
         Figure(
             name="figure-2",
             title="Figure 2: Inception with and without BN on CIFAR-10",
-            caption="Test accuracy against training steps, by moving averages, each point the mean of the last five measurements. Lines are "
-            "means over seeds, bands run from the lowest to the highest seed; a cross is where the loss left the finite numbers, the dotted "
-            "line is chance.",
+            caption="Test accuracy against training steps, by moving averages, each point the mean of the last five measurements. "
+            "Lines are means over seeds, bands run from the lowest to the highest seed; a cross is where the loss left the finite numbers, "
+            "the dotted line is chance.",
             alt="Accuracy of all arms against steps, on a linear and on a logarithmic axis.",
             draw=of_arms(figure_2, ARMS),
             experiments=("inception",),

@@ -53,7 +53,7 @@ def usable_ratio(pairs: SweepPairs) -> GridRatio:
 
 
 def limit_of(sweep: Sweep, threshold: float) -> tuple[float, float]:
-    """Return between which two learning rates the usable ones end: (0, the lowest) if none is usable, (the largest, infinity) if all are."""
+    """Return between which two rates the usable ones end: (0, the lowest) if none is usable, (the largest, infinity) if all are."""
     rates, largest = sorted(sweep), largest_usable_lr(sweep, threshold)
     if largest is None:
         return 0.0, rates[0]
@@ -147,8 +147,8 @@ def figure_sweep(networks: Sequence[tuple[str, dict[str, Sequence[Sweep]]]]) -> 
 def answer_in_words(answers: Answers) -> str:
     return (
         f"The largest usable rate with BN is {in_words(answers['lr-range-mlp'])} that without in the sigmoid network, and "
-        f"{in_words(answers['lr-range-inception'])} in the small Inception. Each at its best rate, BN ends {in_words(answers['lr-best-mlp'])} "
-        f"and {in_words(answers['lr-best-inception'])} higher."
+        f"{in_words(answers['lr-range-inception'])} in the small Inception. Each at its best rate, BN ends "
+        f"{in_words(answers['lr-best-mlp'])} and {in_words(answers['lr-best-inception'])} higher."
     )
 
 

@@ -34,7 +34,7 @@ def sweeps_of(root: Path, arm: str, tier: str) -> dict[int, Sweep]:
 def named_runs(root: Path, arm: str, tier: str, pattern: re.Pattern[str]) -> list[tuple[re.Match[str], Run]]:
     """List (parts of the name, run) of the complete runs on real data whose whole name fits the pattern."""
     experiment, arm_name = arm.split("/")
-    named = [(pattern.fullmatch(run.folder.name), run) for run in find_runs(root, experiment, tier)]
+    named = [(pattern.fullmatch(run.name), run) for run in find_runs(root, experiment, tier)]
     return [
         (name, run)
         for name, run in named

@@ -113,7 +113,7 @@ STUDY = Study(
         Figure(
             name="covariate-shift",
             title="Is it internal covariate shift? Every definition, both networks",
-            caption="The paper defines internal covariate shift in words; each later definition is a row, judged by itself on the same runs.",
+            caption="The paper defines internal covariate shift in words; each later definition is a row, judged on the same runs.",
             alt="A table of definitions with the verdict for each network.",
             draw=draw_definitions,
             experiments=EXPERIMENTS,

@@ -181,17 +181,15 @@ def of_noise(network: Network) -> Sequence[Claim]:
             rule=rule,
         )
 
-    higher = Above(0, network.points)
+    higher, as_high = Above(0, network.points), Below(network.points, 3 * network.points)
+    drift = increase(median_drift("kolmogorov_smirnov_path"))
     return (
-        claim(
-            "drift", "noisy BN drifts more than no BN (Kolmogorov-Smirnov)", UNSTABLE, plain, increase(median_drift("kolmogorov_smirnov_path")),
-            SIZE, "x",
-        ),
+        claim("drift", "noisy BN drifts more than no BN (Kolmogorov-Smirnov)", UNSTABLE, plain, drift, SIZE, unit="x"),
         claim("plain", "noisy BN ends above no BN", AS_FAST, plain, accuracy_difference, higher),
-        claim("bn", "noisy BN ends as high as BN", AS_FAST, bn, loss_of_accuracy, Below(network.points, 3 * network.points), "points lost"),
-        claim("loss", "noisy BN trains as fast as BN (mean training loss)", AS_FAST, bn, increase(mean_training_loss), Below(1.25, 1.5), "x"),
+        claim("bn", "noisy BN ends as high as BN", AS_FAST, bn, loss_of_accuracy, as_high, unit="points lost"),
+        claim("loss", "noisy BN's mean training loss is BN's", AS_FAST, bn, increase(mean_training_loss), Below(1.25, 1.5), unit="x"),
         claim("noise", "noisy BN ends above noise without BN", AS_FAST, noise, accuracy_difference, higher),
-    )  # fmt: skip
+    )
 
 
 def loss_of_accuracy(pairs: Pairs) -> Mean:

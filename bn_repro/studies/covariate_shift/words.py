@@ -42,7 +42,8 @@ def answer_in_words(answers: Answers) -> str:
         for network in NETWORKS
         if answers[f"ics-noise-drift-{network.suffix}"].verdict != NOT_RUN
     )
-    return f"Is the shift smaller with BN? {by_distribution[0].upper()}{by_distribution[1:]}. {noise[:1].upper()}{noise[1:]}{'.' if noise else ''}"
+    noise = f" {noise[0].upper()}{noise[1:]}." if noise else ""
+    return f"Is the shift smaller with BN? {by_distribution[0].upper()}{by_distribution[1:]}.{noise}"
 
 
 def counted(answers: Answers, kind: str) -> str:
