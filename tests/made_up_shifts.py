@@ -52,7 +52,7 @@ def write_shift(root: Path, address: str, made_up: Shift) -> None:
     writer.close()
 
 
-def write_shift_tier(root: Path, tier: str, has_bn: bool = True, num_seeds: int = 3) -> None:
+def write_shift_tier(root: Path, tier: str, has_bn: bool = True, num_seeds: int = 6) -> None:
     """Write what the claims of covariate shift need; without `has_bn` the arms with BN are more runs without."""
     for seed in range(num_seeds):
         wobble = 0.01 * ((7 * seed) % 3)
@@ -66,4 +66,4 @@ def write_shift_tier(root: Path, tier: str, has_bn: bool = True, num_seeds: int 
             write_shift(root, f"{experiment}/{tier}/batch-s{seed}", bn if has_bn else other)
             write_shift(root, f"{experiment}/{tier}/noisy_batch-s{seed}", noisy if has_bn else other)
             write_shift(root, f"{experiment}/{tier}/noisy_none-s{seed}", noise if has_bn else plain)
-            write_shift(root, f"{experiment}_control/{tier}/none-s{seed + 10}", other)
+            write_shift(root, f"{experiment}/{tier}/none-s{seed + 10}", other)

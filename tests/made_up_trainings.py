@@ -27,15 +27,15 @@ def rising(best: float, rise: int) -> list[float]:
     return [0.1 + (best - 0.1) * min(row / rise, 1) for row in range(ROWS)]
 
 
-def write_inception_tier(root: Path, tier: str, has_bn: bool = True, num_seeds: int = 3) -> None:
+def write_inception_tier(root: Path, tier: str, has_bn: bool = True, num_seeds: int = 6) -> None:
     """Write what the claims of section 4.2 need; without `has_bn` the arms with BN are more runs without."""
-    for experiment in ("inception", "inception_paper_lr"):
+    for experiment in ("inception",):
         for seed in range(num_seeds):
             wobble = 0.002 * ((7 * seed) % 3)
             other = rising(0.5 + 0.002 * ((5 * seed + 1) % 3), 50)
             arms = {"bn_baseline": (0.55, 9), "bn_x5": (0.8, 1), "bn_x30": (0.9, 1), "bn_x5_sigmoid": (0.45, 3)}
             write_training(root, f"{experiment}/{tier}/inception-s{seed}", rising(0.5 + wobble, 50))
-            write_training(root, f"{experiment}_control/{tier}/inception-s{seed + 10}", other)
+            write_training(root, f"{experiment}/{tier}/inception-s{seed + 10}", other)
             for arm, (best, rise) in arms.items():
                 without = [0.1] * ROWS if "sigmoid" in arm else other
                 write_training(root, f"{experiment}/{tier}/{arm}-s{seed}", rising(best + wobble, rise) if has_bn else without)
@@ -46,7 +46,7 @@ def write_inception_tier(root: Path, tier: str, has_bn: bool = True, num_seeds: 
         for seed in range(num_seeds):
             write_sweep(root, f"{experiment}/{tier}", "none", seed, usable=1)
             write_sweep(root, f"{experiment}/{tier}", "batch", seed, usable=3 if has_bn else 1, gain=0.1 if has_bn else 0)
-            write_sweep(root, f"{experiment}_control/{tier}", "none", seed + 10, usable=1)
+            write_sweep(root, f"{experiment}/{tier}", "none", seed + 10, usable=1)
 
 
 def write_sweep(root: Path, prefix: str, norm: str, seed: int, usable: int, gain: float = 0.0) -> None:

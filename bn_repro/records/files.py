@@ -23,6 +23,7 @@ REPORTS = RESULTS / "report"
 PUBLISHED = RESULTS / "published"
 UNPACKED = RESULTS / "unpacked"
 
+RULES = RESULTS / "rules.json"
 CLAIMS = "claims.json"
 REPORT_TEXT = "REPORT.md"
 REPORT_PAGE = "report.html"

@@ -204,7 +204,7 @@ def figures(suffix: str, words: str, reference: str, subject: str) -> Sequence[F
         Figure(
             name=f"figure-1bc{suffix}",
             title=f"Figures 1b, 1c: the input to a typical sigmoid. {words}",
-            caption="The 15, 50 and 85 percentiles of the input to one sigmoid of the last hidden layer, on one fixed batch of test images. "
+            caption="The 15, 50 and 85 percentiles of the input to one sigmoid of the last hidden layer, on a fixed batch of test images. "
             "Lines are of the first seed and the unit whose median travels the middle distance; bands run over all seeds.",
             alt="Two panels of three percentile curves over training, on the left without BN and on the right with BN.",
             draw=of_arms(figure_1bc, arms),

@@ -18,7 +18,7 @@ class Claim:
         says: the statement; `group` says what several claims share, once.
         paper: the number that the paper prints, or what it says instead.
         reference, subject: `<experiment>/<arm>` of the two arms, compared seed by seed; `<experiment>/<arm>+<arm>` of several.
-        measure: from pairs of what `select` gives to a sample in `unit`.
+        measure: from pairs of what `select` gives to a sample in `unit`; None where the records do not reach.
         rule: from a sample to a verdict.
         control: `<experiment>/<arm>` that stands for the subject in the negative control: what the claim is about is
             missing in it. An arm of the claim itself stands for it by the seeds that are in no pair.
@@ -35,7 +35,7 @@ class Claim:
     unit: str
     reference: str
     subject: str
-    measure: Callable[[Any], Sample]
+    measure: Callable[[Any], Sample | None]
     rule: Above | Below
     group: str = ""
     control: str | None = None

@@ -99,7 +99,8 @@ def control_verdict(claim: Claim, root: Path, tier: str, paired_seeds: set[int])
     if claim.control == stands_for_reference:
         reference = {seed: found for seed, found in reference.items() if seed not in control}
     pairs = list(zip(reference.values(), control.values()))
-    return claim.rule.verdict(claim.measure(pairs)) if pairs else NOT_RUN
+    sample = claim.measure(pairs) if pairs else None
+    return claim.rule.verdict(sample) if sample else NOT_RUN
 
 
 def judge_all(root: Path, tier: str, claims: Sequence[Claim], rule_commits: dict[str, str] | None = None) -> list[Answer]:

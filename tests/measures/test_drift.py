@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp, wasserstein_distance
 
-from bn_repro.measures import measures
 from bn_repro.measures.drift import drift, kolmogorov_smirnov, over_depth, percentile_path, wasserstein
 from bn_repro.records.record import Run, RunWriter
+from bn_repro.studies.sigmoid_network import distance_to_final
 
 LOW, HIGH, BINS = -10.0, 10.0, 100
 WIDTH = (HIGH - LOW) / BINS
@@ -94,5 +94,5 @@ def test_it_agrees_with_the_measure_of_the_published_claim(tmp_path):
         writer.append_activations(row, {name: array[row] for name, array in arrays.items()})
     writer.finish({})
     writer.close()
-    published = measures.distance_to_final(Run(tmp_path))
+    published = distance_to_final(Run(tmp_path))
     assert drift(Run(tmp_path).activations, "after_norm")["wasserstein_to_final"][0] == pytest.approx(published, rel=1e-6)

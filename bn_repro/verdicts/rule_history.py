@@ -1,0 +1,89 @@
+"""When was a claim's rule or measure last changed? A fingerprint of what decides it, kept in git beside the commit that made it."""
+
+import ast
+import hashlib
+import inspect
+import io
+import json
+import textwrap
+import tokenize
+import types
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from bn_repro.records import files
+from bn_repro.verdicts.claim import Claim
+
+ROOMS = ("bn_repro.measures", "bn_repro.studies", "bn_repro.verdicts")  # whose functions decide
+LENGTH = 16
+IGNORED = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
+
+
+def fingerprint(claim: Claim) -> str:
+    """Return a digest of the arms, the rule, and the code of the measure with all that it calls; words and layout do not count."""
+    arms = map(str, (claim.reference, claim.subject, claim.control, claim.control_reference))
+    decides = [*arms, repr(claim.rule), *parts_of(claim.measure, set()), *parts_of(claim.select, set())]
+    return hashlib.sha256("\n".join(decides).encode()).hexdigest()[:LENGTH]
+
+
+def parts_of(function: Any, seen: set[str]) -> Iterator[str]:
+    """Yield the code of a function and of all our functions that it reaches, by closure or by name, and the values that it uses."""
+    name = f"{function.__module__}.{function.__qualname__}"
+    closure = [cell.cell_contents for cell in function.__closure__ or ()]
+    key = name + repr([value for value in closure if not callable(value)])
+    if key in seen:
+        return
+    seen.add(key)
+    yield code_of(function)
+    globals_used = [function.__globals__[word] for word in names_in(function.__code__) if word in function.__globals__]
+    for value in [*closure, *globals_used, *(function.__defaults__ or ())]:
+        if isinstance(value, types.FunctionType):
+            if value.__module__.startswith(ROOMS):
+                yield from parts_of(value, seen)
+        elif isinstance(value, (bool, int, float, str, tuple)):
+            yield repr(value)
+
+
+def names_in(code: types.CodeType) -> list[str]:
+    """List the names that a function and those defined in it look up outside of themselves."""
+    inner = [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+    return [*code.co_names, *(name for one in inner for name in names_in(one))]
+
+
+def code_of(function: Any) -> str:
+    """Return a function's source without docstring, comments and white space."""
+    source = textwrap.dedent(inspect.getsource(function))
+    lines = source.splitlines(keepends=True)
+    try:
+        body = getattr(ast.parse(source).body[0], "body", [])
+    except SyntaxError:  # a lambda inside of a larger expression: its line says all
+        return "".join(source.split())
+    if isinstance(body, list) and body and ast.get_docstring(ast.parse(source).body[0], clean=False) is not None:
+        del lines[body[0].lineno - 1 : body[0].end_lineno]
+    tokens = tokenize.generate_tokens(io.StringIO("".join(lines)).readline)
+    return "".join(token.string for token in tokens if token.type not in IGNORED).replace(" ", "")
+
+
+def read_rule_commits(root: Path) -> dict[str, str]:
+    """Return the commit that last changed each claim's rule or measure, by the claim's id."""
+    return {id: row["commit"] for id, row in read(root).items()}
+
+
+def read(root: Path) -> dict[str, dict[str, str]]:
+    path = root / files.RULES
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def updated(history: dict[str, dict[str, str]], claims: Sequence[Claim], commit: str, means_the_same: bool) -> dict[str, dict[str, str]]:
+    """Return the history with a row for each claim: `commit` where what decides it has changed.
+
+    Args:
+        means_the_same: the change is one of form alone, so that commits stay.
+    """
+    rows = {}
+    for claim in claims:
+        before, now = history.get(claim.id), fingerprint(claim)
+        is_kept = before is not None and (before["fingerprint"] == now or means_the_same)
+        rows[claim.id] = {"fingerprint": now, "commit": before["commit"] if before is not None and is_kept else commit}
+    return rows
