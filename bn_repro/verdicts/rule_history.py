@@ -39,7 +39,7 @@ def parts_of(function: Any, seen: set[str]) -> Iterator[str]:
     globals_used = [function.__globals__[word] for word in names_in(function.__code__) if word in function.__globals__]
     for value in [*closure, *globals_used, *(function.__defaults__ or ())]:
         if isinstance(value, types.FunctionType):
-            if value.__module__.startswith(ROOMS):
+            if value in closure or value.__module__.startswith(ROOMS):
                 yield from parts_of(value, seen)
         elif isinstance(value, (bool, int, float, str, tuple)):
             yield repr(value)
