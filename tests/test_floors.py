@@ -12,13 +12,13 @@ ROOT = Path(__file__).parent.parent
 FLOORS = (
     ("config",),
     ("records.files", "records.archive", "records.packing", "records.record", "records", "norms", "data"),
-    ("networks", "probes", "training", "verdicts", "measures"),
+    ("networks", "probes", "training", "verdicts", "measures", "figures"),
     ("experiments", "studies"),
     ("launcher", "report"),
     ("dashboard", "benchmarks"),
     ("scripts",),
 )
-RIGHT_TOWER = ("measures", "verdicts", "studies", "report")
+RIGHT_TOWER = ("measures", "verdicts", "figures", "studies", "report")
 HEAVY = {"torch", "torchvision", "timm", "wandb", "scipy", "matplotlib"}
 
 

@@ -1,11 +1,12 @@
 """One file a question; here they are listed in the order of the report."""
 
-from bn_repro.studies import covariate_shift, faulty_norm, identities, inception, learning_rates, sigmoid_network, tuning
+from bn_repro.studies import covariate_shift, faulty_norm, identities, inception, initialization, learning_rates, sigmoid_network, tuning
 from bn_repro.studies.study import Study
 from bn_repro.verdicts.claim import Claim
 
 STUDIES: tuple[Study, ...] = (
     inception.STUDY,
+    initialization.STUDY,
     learning_rates.STUDY,
     sigmoid_network.STUDY,
     covariate_shift.STUDY,

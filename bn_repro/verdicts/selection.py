@@ -1,4 +1,4 @@
-"""Which records a claim is about: the runs of one arm by seed, or one norm's sweep of learning rates by seed."""
+"""Which records a claim is about: the runs of one arm by seed, one norm's sweep of learning rates, or its map."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,9 @@ from bn_repro.records.record import Run, find_runs
 
 NAME = re.compile(r"(?P<arm>[^,]+)-s(?P<seed>\d+)")  # no further overrides: a user's ablations do not count
 SWEPT_NAME = re.compile(rf"{NAME.pattern},train\.lr=(?P<lr>[^,]+)")
+MAP_NAME = re.compile(rf"{NAME.pattern},network\.init_std=(?P<std>[^,]+),train\.lr=(?P<lr>[^,]+)")
 Sweep = dict[float, Run]  # by learning rate
+Map = dict[tuple[float, float], Run]  # by learning rate and initial standard deviation
 
 
 def runs_of(root: Path, arm: str, tier: str) -> dict[int, Run]:
@@ -31,6 +33,15 @@ def sweeps_of(root: Path, arm: str, tier: str) -> dict[int, Sweep]:
     return {seed: dict(sorted(sweep.items())) for seed, sweep in sorted(sweeps.items()) if sweep.keys() == rates}
 
 
+def maps_of(root: Path, arm: str, tier: str) -> dict[int, Map]:
+    """Return the maps of `<experiment>/<norm>` on real data, by seed; those of all points that the widest has."""
+    maps: dict[int, Map] = {}
+    for name, run in named_runs(root, arm, tier, MAP_NAME):
+        maps.setdefault(int(name["seed"]), {})[float(name["lr"]), float(name["std"])] = run
+    points = set().union(*maps.values()) if maps else set()
+    return {seed: dict(sorted(found.items())) for seed, found in sorted(maps.items()) if found.keys() == points}
+
+
 def named_runs(root: Path, arm: str, tier: str, pattern: re.Pattern[str]) -> list[tuple[re.Match[str], Run]]:
     """List (parts of the name, run) of the complete runs on real data whose whole name fits the pattern."""
     experiment, arm_name = arm.split("/")
@@ -42,7 +53,7 @@ def named_runs(root: Path, arm: str, tier: str, pattern: re.Pattern[str]) -> lis
     ]
 
 
-def runs_in(selected: Run | tuple[Run, ...] | Sweep) -> list[Run]:
+def runs_in(selected: Run | tuple[Run, ...] | Sweep | Map) -> list[Run]:
     if isinstance(selected, Run):
         return [selected]
     return list(selected.values() if isinstance(selected, dict) else selected)

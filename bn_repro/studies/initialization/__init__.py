@@ -1,0 +1,124 @@
+"""How much does BN gain at every learning rate and initial deviation: where nothing, where 14 times, where all? (abstract, 4.1)"""
+
+from collections.abc import Callable
+
+from bn_repro.studies.initialization.figures import draw_maps
+from bn_repro.studies.initialization.measures import (
+    BN,
+    PLAIN,
+    MapPairs,
+    at_best_points,
+    largest_rate,
+    largest_speedup,
+    range_of_scales,
+    speedup_where_plain_is_fastest,
+    usable_area,
+)
+from bn_repro.studies.study import Answers, Figure, Study
+from bn_repro.verdicts.claim import Claim
+from bn_repro.verdicts.numbers import in_words
+from bn_repro.verdicts.rules import Above
+from bn_repro.verdicts.selection import maps_of
+from bn_repro.verdicts.statistics import Sample
+
+PAPER_FACTOR = 14  # "the same accuracy with 14 times fewer training steps", abstract
+
+
+Measure = Callable[[MapPairs], Sample]
+
+
+def of_map(id: str, says: str, paper: str, unit: str, measure: Measure, rule: Above, headline: str = "") -> Claim:
+    return Claim(
+        id=f"map-{id}",
+        section="4.1",
+        says=says,
+        paper=paper,
+        unit=unit,
+        reference=PLAIN,
+        subject=BN,
+        select=maps_of,
+        measure=measure,
+        rule=rule,
+        headline=headline,
+    )
+
+
+def answer_in_words(answers: Answers) -> str:
+    return (
+        f"Where the plain network is fastest, BN needs {in_words(answers['map-fastest'])} fewer steps to 90 %; where BN gains most and both "
+        f"arrive, {in_words(answers['map-most'])}. It trains at {in_words(answers['map-area'])} as many points of the map."
+    )
+
+
+STUDY = Study(
+    name="initialization",
+    title="The map of learning rate and initialization",
+    sections="4.1",
+    question="How many times fewer steps does BN need at each learning rate and initial deviation, and where does it alone train?",
+    experiments=("mnist_map",),
+    claims=(
+        of_map(
+            id="fastest",
+            says="Where the plain network is fastest, BN needs fewer steps to 90 %",
+            paper="14 x fewer",
+            unit="x",
+            measure=speedup_where_plain_is_fastest,
+            rule=Above(1, PAPER_FACTOR),
+            headline="At plain's fastest point: fewer steps",
+        ),
+        of_map(
+            id="most",
+            says="Where BN gains most and both arrive, it needs 14 times fewer steps to 90 %",
+            paper="14 x fewer",
+            unit="x",
+            measure=largest_speedup,
+            rule=Above(1, PAPER_FACTOR),
+            headline="Where BN gains most: fewer steps",
+        ),
+        of_map(
+            id="area",
+            says="BN trains at more points of learning rate and deviation",
+            paper="less careful",
+            unit="x",
+            measure=usable_area,
+            rule=Above(1, 1.25),
+        ),
+        of_map(
+            id="lr",
+            says="The largest usable learning rate is higher with BN",
+            paper="much higher",
+            unit="x",
+            measure=largest_rate,
+            rule=Above(1, 3),
+        ),
+        of_map(
+            id="std",
+            says="BN trains over a wider range of initial deviations",
+            paper="less careful",
+            unit="x",
+            measure=range_of_scales,
+            rule=Above(1, 3),
+            headline="Less care with initialization",
+        ),
+        of_map(
+            id="best",
+            says="Each at its best point, BN ends higher",
+            paper="higher",
+            unit="points",
+            measure=at_best_points,
+            rule=Above(0, 0.2),
+        ),
+    ),
+    figures=(
+        Figure(
+            name="map",
+            title="The sigmoid network over learning rate and initial deviation",
+            caption="Steps to 90 % test accuracy, the median over seeds, and BN's speed-up: inf where BN alone arrives, 0 where it "
+            "alone does not, blank where neither does.",
+            alt="Three heat maps over learning rate and initial deviation: steps without BN, steps with BN, and the speed-up.",
+            draw=draw_maps,
+            experiments=("mnist_map",),
+        ),
+    ),
+    in_words=answer_in_words,
+)

@@ -1,0 +1,65 @@
+"""How the map looks: heat maps of steps without BN and with, and of the speed-up, with their numbers."""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure as Drawing
+
+from bn_repro.figures.style import new_figure
+from bn_repro.studies.initialization.measures import BN, LR, PLAIN, STD, MapPairs, median_gain, median_steps
+from bn_repro.studies.study import Drawn
+from bn_repro.verdicts.selection import maps_of
+
+FEWEST_STEPS = 100  # of the colours
+LARGEST_GAIN = 15  # of the colours; larger ones look the same
+
+
+def draw_maps(root: Path, tier: str) -> Drawn | None:
+    """Draw steps to 90 % without BN and with, and BN's speed-up, over learning rate and deviation."""
+    plain, bn = (maps_of(root, arm, tier) for arm in (PLAIN, BN))
+    pairs = [(plain[seed], bn[seed]) for seed in plain if seed in bn]
+    if not pairs:
+        return None
+    runs = [run for pair in pairs for found in pair for run in found.values()]
+    return Drawn(figure_maps(pairs), runs, f"n = {len(pairs)} at every point.")
+
+
+def figure_maps(pairs: MapPairs) -> Drawing:
+    rates, stds = (sorted({point[axis] for point in pairs[0][0]}) for axis in (LR, STD))
+    figure, axes = new_figure(3, 13, 3.8, sharey=True)
+    longest = max(float(run.column("accuracy")[0][-1]) for run in pairs[0][0].values())
+    steps = [table_of(rates, stds, lambda point, arm=arm: median_steps([pair[arm][point] for pair in pairs])) for arm in (0, 1)]
+    gains = table_of(rates, stds, lambda point: median_gain(pairs, point))
+    for axis, values in zip(axes, steps):
+        draw_table(axis, values, rates, stds, LogNorm(FEWEST_STEPS, longest), "viridis_r")
+    draw_table(axes[2], gains, rates, stds, LogNorm(1 / LARGEST_GAIN, LARGEST_GAIN), "RdBu")
+    for axis, title in zip(axes, ("steps to 90 % without BN", "steps to 90 % with BN", "times fewer steps with BN")):
+        axis.set_title(title, fontsize=10, loc="left")
+    axes[0].set_ylabel("initial standard deviation")
+    return figure
+
+
+def table_of(rates: Sequence[float], stds: Sequence[float], value: Callable[[tuple[float, float]], float]) -> np.ndarray:
+    return np.array([[value((rate, std)) for rate in rates] for std in stds])  # (stds, rates)
+
+
+def draw_table(axis: Axes, values: np.ndarray, rates: Sequence[float], stds: Sequence[float], norm: LogNorm, colors: str) -> None:
+    """Draw a table (stds, rates) as a heat map with its numbers; what is 0, infinite or not a number has no colour."""
+    shown = np.where(np.isfinite(values) & (values > 0), values, np.nan)
+    axis.pcolormesh(np.arange(len(rates) + 1), np.arange(len(stds) + 1), shown, norm=norm, cmap=colors, edgecolors="white", linewidth=0.6)
+    for row, column in np.ndindex(values.shape):
+        axis.text(column + 0.5, row + 0.5, in_a_cell(values[row, column]), ha="center", va="center", fontsize=6.5)
+    axis.set_xticks(np.arange(len(rates)) + 0.5, [f"{rate:g}" for rate in rates])
+    axis.set_yticks(np.arange(len(stds)) + 0.5, [f"{std:g}" for std in stds])
+    axis.set(xlabel="learning rate")
+    axis.grid(False)
+
+
+def in_a_cell(value: float) -> str:
+    if math.isnan(value):
+        return ""
+    return "inf" if math.isinf(value) else f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
