@@ -44,9 +44,10 @@ def of_map(id: str, says: str, paper: str, unit: str, measure: Measure, rule: Ab
 
 
 def answer_in_words(answers: Answers) -> str:
+    fastest, most, area = (in_words(answers[f"map-{id}"]) for id in ("fastest", "most", "area"))
     return (
-        f"Where the plain network is fastest, BN needs {in_words(answers['map-fastest'])} fewer steps to 90 %; where BN gains most and both "
-        f"arrive, {in_words(answers['map-most'])}. It trains at {in_words(answers['map-area'])} as many points of the map."
+        f"Where the plain network is fastest, BN needs {fastest} fewer steps to 90 %; where BN gains most and both arrive, {most}. "
+        f"It trains at {area} as many points of the map."
     )
 
 
