@@ -5,17 +5,17 @@ import shutil
 import sys
 from pathlib import Path
 
-from bn_repro.config import TIERS, differences
+from bn_repro.config import TIERS, Config, differences
 from bn_repro.launcher.grids import configs_of, experiments
 from bn_repro.records import archive, files
 from bn_repro.records.files import PUBLISHED, RUNS
 from bn_repro.records.record import Run, address_of, archive_of, experiments_in
-from bn_repro.report.claim_table import as_readme_table
+from bn_repro.report.first_page import with_results
 from bn_repro.report.page import write_report
 from bn_repro.report.report import build_report
 
 README, README_TIER = Path("README.md"), "long"
-TABLE_START, TABLE_END = "<!-- claims -->", "<!-- /claims -->"
+MOST_NAMED = 5
 PUBLISHED_FILES = (
     files.CONFIG,
     files.ENVIRONMENT,
@@ -30,17 +30,15 @@ def publish(tier: str) -> int:
     """Publish exactly the runs of the tier's grids; refuse if one is missing, differs from its config, or ran on changed code."""
     folder = PUBLISHED / tier
     configs = [config for name in experiments(tier) for config in configs_of(name)]
-    for config in configs:
-        run = Run(RUNS / address_of(config))
-        different = differences(config, run.config) if run.is_complete else ["it is not complete"]
-        if run.is_complete and run.environment["is_modified"]:
-            different.append("it was made by code that is not committed")
-        if different:
-            print(f"error: {run.address} cannot be published: {'; '.join(different)}", file=sys.stderr)
-            return 1
     if not configs:
         print(f"error: tier {tier} has no experiments", file=sys.stderr)
         return 2
+    refused = [f"{address_of(config)}: {reason}" for config in configs if (reason := unfit(config))]
+    if refused:
+        more = f"; and {len(refused) - MOST_NAMED} more" if len(refused) > MOST_NAMED else ""
+        said = f"{len(refused)} of {len(configs)} runs cannot be published: {'; '.join(refused[:MOST_NAMED])}{more}"
+        print(f"error: {said}", file=sys.stderr)
+        return 1
     unfinished = folder.with_name(f".{tier}")
     shutil.rmtree(unfinished, ignore_errors=True)
     for experiment in dict.fromkeys(config.experiment for config in configs):
@@ -52,12 +50,21 @@ def publish(tier: str) -> int:
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.rename(folder)
     if tier == README_TIER:
-        text = README.read_text()
-        start, end = text.index(TABLE_START) + len(TABLE_START), text.index(TABLE_END)
-        files.write_atomically(README, f"{text[:start]}\n{as_readme_table(report)}\n{text[end:]}".encode())
+        files.write_atomically(README, with_results(README.read_text(), report, (folder / files.REPORT_TEXT).as_posix()).encode())
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"published {len(configs)} runs, {size / 1e6:.1f} MB, in {folder}")
     return 0
+
+
+def unfit(config: Config) -> str:
+    """Say why the run of a config is not to be published; empty if it is."""
+    run = Run(RUNS / address_of(config))
+    if not run.is_complete:
+        return "not complete"
+    different = differences(config, run.config)
+    if run.environment["is_modified"]:
+        different.append("made by code that is not committed")
+    return ", ".join(different)
 
 
 def unpack(tier: str, folder: Path) -> int:

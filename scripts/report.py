@@ -7,9 +7,9 @@ from rich.console import Console
 
 from bn_repro.config import TIERS, WandbConfig
 from bn_repro.records.files import PUBLISHED, REPORTS, RUNS
-from bn_repro.report.claim_table import as_terminal_table
 from bn_repro.report.page import write_report
 from bn_repro.report.report import Report, build_report
+from bn_repro.report.terminal import headline_table
 
 
 def send(report: Report, settings: WandbConfig) -> int:
@@ -38,7 +38,8 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     tier = arguments.tier
     report = build_report(RUNS, tier, PUBLISHED / tier)
-    Console().print(as_terminal_table(report))
+    console = Console()
+    console.print(headline_table(report, console.width))
     print(f"report: {write_report(report, REPORTS / tier)}")
     if arguments.wandb != "disabled":
         sys.exit(send(report, WandbConfig(arguments.wandb, arguments.project, arguments.entity, arguments.folder)))

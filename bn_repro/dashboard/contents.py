@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from bn_repro.measures.drift import layers_at
+from bn_repro.figures.distributions import spread
+from bn_repro.measures.drift import INPUTS, layers_at
 from bn_repro.records.files import FIGURES
 from bn_repro.records.record import experiments_in, find_runs
-from bn_repro.report.distribution_figures import spread
-from bn_repro.studies.shift import INPUTS
 from bn_repro.verdicts.selection import NAME
 
 MAX_LAYERS = 6  # of a deep network, evenly spread

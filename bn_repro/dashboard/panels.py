@@ -9,7 +9,7 @@ from typing import Any
 import wandb_workspaces.reports.v2 as wr
 
 from bn_repro.dashboard.report_run import CLAIM_TABLE, drift_table, figure_key
-from bn_repro.studies.shift import INPUTS
+from bn_repro.measures.drift import INPUTS
 
 COLUMNS, PANEL_WIDTH, PANEL_HEIGHT = 3, 8, 7  # of a grid that is 24 wide
 DRIFTS = {"median_path": "path of the median", "wasserstein_to_final": "Wasserstein-1 distance to the final distribution"}

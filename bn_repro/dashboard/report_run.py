@@ -9,11 +9,10 @@ import numpy as np
 
 from bn_repro.config import WandbConfig
 from bn_repro.experiments.tracking import start_wandb
-from bn_repro.measures.drift import drift_of_layer, layers_at
+from bn_repro.measures.drift import INPUTS, drift_of_layer, layers_at
 from bn_repro.records.record import Run, experiments_in, find_runs
-from bn_repro.report.claim_table import HEADERS, VERDICT_COLORS, columns
+from bn_repro.report.claim_table import VERDICTS, cells, headers
 from bn_repro.report.report import Report
-from bn_repro.studies.shift import INPUTS
 from bn_repro.verdicts.selection import NAME
 
 JOB_TYPE = "report"
@@ -33,14 +32,14 @@ def log_report(report: Report, root: Path, settings: WandbConfig) -> str:
     address = f"{JOB_TYPE}/{report.tier}/{CLAIM_TABLE}"
     run = start_wandb(settings, settings.mode, address, {"tier": report.tier, "machines": list(report.machines)}, JOB_TYPE)
     logged: dict[str, Any] = {}
-    for section in report.sections:
-        if section.figure:
-            logged[figure_key(section.name)] = wandb.Image(Image.open(io.BytesIO(section.png)), caption=section.title)
+    for exhibit in report.exhibits:
+        if exhibit.png:
+            logged[figure_key(exhibit.name)] = wandb.Image(Image.open(io.BytesIO(exhibit.png)), caption=exhibit.figure.title)
     for name, (header, *rows) in report_tables(report, root).items():
         logged[name] = wandb.Table(columns=list(header), data=[list(row) for row in rows])
     run.log(logged)
     verdicts = [answer.verdict for answer in report.answers]
-    run.summary.update({f"verdicts/{verdict}": verdicts.count(verdict) for verdict in VERDICT_COLORS})
+    run.summary.update({f"verdicts/{verdict}": verdicts.count(verdict) for verdict in VERDICTS})
     run.finish()
     return run.url if settings.mode == "online" else str(Path(run.dir).parent)
 
@@ -48,7 +47,7 @@ def log_report(report: Report, root: Path, settings: WandbConfig) -> str:
 def report_tables(report: Report, root: Path) -> dict[str, Rows]:
     """Return every table of the W&B run by its name: the claims, those of the report, and an experiment's drift."""
     tables: dict[str, Rows] = {CLAIM_TABLE: claim_rows(report)}
-    tables |= {f"tables/{section.name}": section.table for section in report.sections if section.table}
+    tables |= {f"tables/{exhibit.name}": exhibit.rows for exhibit in report.exhibits if exhibit.rows}
     for experiment in experiments_in(root, report.tier):
         rows = drift_rows(find_runs(root, experiment, report.tier))
         if len(rows) > 1:
@@ -66,12 +65,12 @@ def drift_table(experiment: str) -> str:
 
 def claim_rows(report: Report) -> Rows:
     """Return a row for each claim: what the report shows, and the numbers as numbers."""
-    header = ("id", *HEADERS, "estimate", "low", "high", "rule", "runs")
+    header = ("id", "section", "group", *headers(report), "estimate", "low", "high", "rule", "runs")
     rows = []
     for answer in report.answers:
         numbers = (answer.as_dict()[name] for name in ("estimate", "low", "high"))
         finite = [value if value is not None and np.isfinite(value) else None for value in numbers]
-        rows.append((answer.id, *columns(report, answer), *finite, answer.rule, ", ".join(answer.runs)))
+        rows.append((answer.id, answer.section, answer.group, *cells(report, answer), *finite, answer.rule, ", ".join(answer.runs)))
     return [header, *rows]
 
 

@@ -138,7 +138,9 @@ def run_many(
     seconds_of: Callable[[Config], float | None],
     on_experiment_end: Callable[[str], None] = lambda _: None,
 ) -> list[Outcome]:
-    """Do many runs, each in a process of its own, longest first; none that fails stops another.
+    """Do many runs, each in a process of its own; none that fails stops another.
+
+    Experiments are done in the order of their first runs, the runs of one longest first.
 
     Args:
         jobs: how many at once.
@@ -148,8 +150,9 @@ def run_many(
     # A fork of a process that has torch loaded starts at once, and shares nothing with its siblings.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["bn_repro.experiments.supervised", "torch._dynamo", "wandb"])
-    waiting = sorted(configs, key=lambda config: -(seconds_of(config) or 0))
     open_runs = {config.experiment: sum(other.experiment == config.experiment for other in configs) for config in configs}
+    place = {experiment: number for number, experiment in enumerate(open_runs)}
+    waiting = sorted(configs, key=lambda config: (place[config.experiment], -(seconds_of(config) or 0)))
     outcomes: list[Outcome] = []
     processes: dict[Connection, tuple[Any, Config]] = {}
     progress = Progress(len(configs), console, jobs)

@@ -1,38 +1,99 @@
-"""What a report is: the answers of a tier, the published ones beside them, and the sections drawn from its records."""
+"""What a report is: the answers of a tier study by study, what is drawn from its records, and the published answers beside them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bn_repro.records import files
-from bn_repro.report.section import Section
-from bn_repro.report.sections import sections
-from bn_repro.studies.claims import CLAIMS
-from bn_repro.verdicts.claim import Claim
+from bn_repro.report.exhibit import Exhibit
+from bn_repro.studies import STUDIES
+from bn_repro.studies.study import Figure, Study
 from bn_repro.verdicts.judging import Answer, judge_all
+from bn_repro.verdicts.rules import NOT_RUN
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A study and what a tier says of it."""
+
+    study: Study
+    answers: Sequence[Answer]
+    exhibits: Sequence[Exhibit]
+
+    @property
+    def in_words(self) -> str:
+        return self.study.in_words({answer.id: answer for answer in self.answers})
+
+    @property
+    def answered(self) -> Sequence[Answer]:
+        """Return the answers that have runs."""
+        return [answer for answer in self.answers if answer.verdict != NOT_RUN]
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.answered or self.exhibits)
 
 
 @dataclass(frozen=True)
 class Report:
-    """A tier's answers and figures."""
+    """A tier's answers and figures.
+
+    Args:
+        published: the rows of the tier's published `claims.json`, by claim id; none where there is nothing to compare with.
+    """
 
     tier: str
-    answers: Sequence[Answer]
-    published: dict[str, dict]  # by claim id, of the same tier
-    sections: Sequence[Section]
-    machines: Sequence[str]
+    chapters: Sequence[Chapter]
+    published: Mapping[str, dict]
+
+    @property
+    def answers(self) -> Sequence[Answer]:
+        return [answer for chapter in self.chapters for answer in chapter.answers]
+
+    @property
+    def exhibits(self) -> Sequence[Exhibit]:
+        return [exhibit for chapter in self.chapters for exhibit in chapter.exhibits]
+
+    @property
+    def machines(self) -> Sequence[str]:
+        return sorted({machine for exhibit in self.exhibits for machine in exhibit.machines})
 
 
-def build_report(root: Path, tier: str, published: Path | None, claims: Sequence[Claim] = CLAIMS, has_figures: bool = True) -> Report:
+def build_report(
+    root: Path,
+    tier: str,
+    published: Path | None,
+    studies: Sequence[Study] = STUDIES,
+    has_figures: bool = True,
+    rule_commits: Mapping[str, str] | None = None,
+) -> Report:
     """Judge and draw the records of a tier under `root`.
 
     Args:
         published: the folder of the tier's published report, shown beside; None while that one is being made.
-        claims: those to judge.
+        rule_commits: by claim id, the commit that last changed its rule or its measure.
     """
-    answers = judge_all(root, tier, claims)
+    answers = {answer.id: answer for answer in judge_all(root, tier, [claim for study in studies for claim in study.claims], rule_commits)}
     path = published / files.CLAIMS if published else None
     beside = {row["id"]: row for row in json.loads(path.read_text())} if path and path.exists() else {}
-    drawn = sections(root, tier, answers) if has_figures else []
-    return Report(tier, answers, beside, drawn, sorted({machine for section in drawn for machine in section.machines}))
+    return Report(
+        tier,
+        [
+            Chapter(study, [answers[claim.id] for claim in study.claims], exhibits_of(study, root, tier) if has_figures else ())
+            for study in studies
+        ],
+        beside,
+    )
+
+
+def exhibits_of(study: Study, root: Path, tier: str) -> Sequence[Exhibit]:
+    """Draw what a study has runs for."""
+    drawn = [(figure, figure.draw(root, tier)) for figure in study.figures]
+    return [Exhibit(figure, shown, command_of(study, figure, tier)) for figure, shown in drawn if shown is not None]
+
+
+def command_of(study: Study, figure: Figure, tier: str) -> str:
+    """Return the command that makes the runs of a figure."""
+    only = figure.experiments[0] if len(figure.experiments) == 1 else study.name
+    return f"./scripts/reproduce.sh --tier {tier} --only {only}"

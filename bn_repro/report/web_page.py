@@ -5,77 +5,124 @@ import re
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from bn_repro.report.claim_table import HEADERS, VERDICT_COLORS, columns, headline
-from bn_repro.report.report import Report
-from bn_repro.report.section import Section
+from bn_repro.report.claim_table import VERDICTS, by_group, cells, counted, headers, what_decides
+from bn_repro.report.comparison import compared
+from bn_repro.report.exhibit import Exhibit
+from bn_repro.report.headline import Row, headline_rows
+from bn_repro.report.report import Chapter, Report
+from bn_repro.report.statements import HOW_TO_READ, controls, evidence, false_discoveries
+from bn_repro.report.web_style import FILTERS, STYLE
 from bn_repro.verdicts.judging import Answer
-
-HOW_TO_READ = (
-    "Every interval is Student's, 95 %, over n seeds, of one test set and of this claim alone; ratios are averaged on a logarithmic "
-    "scale. A verdict follows from its rule, listed below: PARTLY is the direction without the size, INCONCLUSIVE an interval that "
-    "allows both. The control judges the same claim on runs from which what it is about is missing (networks without BN of other "
-    "seeds in place of BN; the true gradient, or no norm, in place of the faulty one); it must not say REPRODUCED. "
-    "Its runs share no seed, so that no way to pair them is the right one; the widest interval of several counts."
-)
-
+from bn_repro.verdicts.rules import INCONCLUSIVE
 
 SAFE_IN_DATA = " !$'()*+,/:;=?@[]^`{|}~<>"  # in a data URL between double quotes; &, # and % would end or change it
 
 
 def as_html(report: Report) -> str:
     """Return one page that needs no other file."""
-    head = "".join(f"<th>{header}</th>" for header in HEADERS)
-    body = "\n".join(html_row(report, answer) for answer in report.answers)
-    drawn = "\n".join(map(html_section, report.sections))
-    rules = "".join(f"<li><code>{a.id}</code>: {html.escape(a.rule)}</li>" for a in report.answers)
-    machines = "".join(f"<li>{html.escape(machine)}</li>" for machine in report.machines)
+    shown = [chapter for chapter in report.chapters if not chapter.is_empty]
+    title = f"Batch Normalization, claim by claim: tier {report.tier}"
+    about = [HOW_TO_READ, false_discoveries(report.answers), controls(report.answers), compared(report.answers, report.published)]
+    empty = ", ".join(chapter.study.title for chapter in report.chapters if chapter.is_empty)
+    links = [("summary", "Summary"), *((chapter.study.name, chapter.study.title) for chapter in shown), ("rules", "Rules")]
     return PAGE.format(
-        tier=report.tier, headline=f"{len(report.answers)} claims: {headline(report)}.", how=html.escape(HOW_TO_READ),
-        head=head, body=body, figures=drawn, rules=rules, machines=machines,
-    )  # fmt: skip
-
-
-def html_section(section: Section) -> str:
-    drawn = html_table(section.table) if section.table else inline(section.svg, section.title)
-    return (
-        f"<section><h2>{html.escape(section.title)}</h2><figure>{drawn}<figcaption>{html.escape(section.caption)}"
-        f"<br><code>{html.escape(section.command)}</code></figcaption></figure></section>"
+        title=html.escape(title),
+        style=STYLE,
+        choices="".join(f'<input type="radio" name="verdict" id="only-{name}"{checked}>' for name, _, checked in FILTERS),
+        labels="".join(f'<label for="only-{name}">{words}</label>' for name, words, _ in FILTERS),
+        contents="".join(f'<a href="#{place}">{html.escape(words)}</a>' for place, words in links),
+        headline=counted([answer for chapter in shown for answer in chapter.answered]) or "No claim has runs",
+        headlines="".join(map(html_headline, headline_rows(report))),
+        about="".join(f"<p>{inline_code(text)}</p>" for text in about if text),
+        chapters="\n".join(html_chapter(report, chapter) for chapter in shown),
+        empty=f"<p>Not run in this tier: {html.escape(empty)}.</p>" if empty else "",
+        rules="".join(f"<li><code>{a.id}</code>: {html.escape(evidence(a))}</li>" for a in report.answers),
+        machines="".join(f"<li>{html.escape(machine)}</li>" for machine in report.machines),
     )
+
+
+def html_headline(row: Row) -> str:
+    says = html.escape(row.says)
+    linked = f'<a href="#{row.answer.id}">{says}</a>' if row.answer and row.answer.n else says
+    values = (("the paper", html.escape(row.paper)), ("here", html.escape(row.here)), ("verdict", chip(row.verdict)))
+    return f"<tr><th>{linked}</th>" + "".join(f'<td data-label="{name}">{value}</td>' for name, value in values) + "</tr>"
+
+
+def html_chapter(report: Report, chapter: Chapter) -> str:
+    study = chapter.study
+    words = f"<p class='answer'>{html.escape(chapter.in_words)}</p>" if chapter.answered or not study.claims else ""
+    not_run = ", ".join(f"<code>{answer.id}</code>" for answer in chapter.answers if answer not in chapter.answered)
+    return (
+        f'<section id="{study.name}"><h2>{html.escape(study.title)}</h2>'
+        f"<p class='question'>{html.escape(study.question)} <span>Section {study.sections}</span></p>{words}"
+        f"{html_claims(report, chapter.answered) if chapter.answered else ''}"
+        f"{f'<p class=small>Not run in this tier: {not_run}.</p>' if not_run else ''}"
+        f"{''.join(map(html_exhibit, chapter.exhibits))}</section>"
+    )
+
+
+def html_claims(report: Report, answers: Sequence[Answer]) -> str:
+    names = headers(report)
+    head = "".join(f"<th>{name}</th>" for name in names)
+    body = "".join(
+        "<tbody>"
+        + (f'<tr class="group"><th colspan="{len(names)}">{html.escape(group)}</th></tr>' if group else "")
+        + "".join(html_row(report, answer) for answer in members)
+        + "</tbody>"
+        for group, members in by_group(answers)
+    )
+    return f'<table class="claims"><thead><tr>{head}</tr></thead>{body}</table>'
 
 
 def html_row(report: Report, answer: Answer) -> str:
-    cells = [html.escape(cell) for cell in columns(report, answer)]
-    cells[-2:] = [chip(answer.verdict), chip(answer.control_verdict)]
-    return f'<tr id="{answer.id}">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+    names, written = headers(report)[1:], dict(zip(headers(report), cells(report, answer)))
+    says = html.escape(answer.says) + (
+        f"<small>changed after a look: {html.escape(answer.after_look)}</small>" if answer.after_look else ""
+    )
+    values = {name: html.escape(written[name]) for name in names}
+    values["verdict"] = chip(answer.verdict) + (f"<small>{what_decides(answer)}</small>" if answer.verdict == INCONCLUSIVE else "")
+    values["control"] = chip(answer.control_verdict) if answer.control_verdict else "none"
+    row = "".join(f'<td data-label="{name}">{value}</td>' for name, value in values.items())
+    return f'<tr id="{answer.id}" class="{css_class(answer.verdict)}"><th>{says}</th>{row}</tr>'
+
+
+def html_exhibit(exhibit: Exhibit) -> str:
+    shown = html_table(exhibit.rows) if exhibit.rows else inline(exhibit.svg, exhibit.figure.alt)
+    return (
+        f'<figure id="{exhibit.name}"><h3>{html.escape(exhibit.figure.title)}</h3><div class="scroll">{shown}</div>'
+        f"<figcaption>{html.escape(exhibit.caption)}<br><code>{html.escape(exhibit.command)}</code></figcaption></figure>"
+    )
 
 
 def html_table(rows: Sequence[Sequence[str]]) -> str:
-    header, *others = [
-        "".join(f"<{cell}>{html_cell(text)}</{cell}>" for text in row) for cell, row in zip(["th"] + ["td"] * len(rows), rows)
-    ]
-    return (
-        f'<div class="scroll"><table><thead><tr>{header}</tr></thead><tbody>'
-        + "".join(f"<tr>{row}</tr>" for row in others)
-        + "</tbody></table></div>"
-    )
+    header, *others = ["".join(f"<{tag}>{html_cell(text)}</{tag}>" for text in row) for tag, row in zip(["th"] + ["td"] * len(rows), rows)]
+    return f"<table><thead><tr>{header}</tr></thead><tbody>" + "".join(f"<tr>{row}</tr>" for row in others) + "</tbody></table>"
 
 
 def html_cell(text: str) -> str:
     """Escape a cell; one that begins with a verdict and a colon shows it as the claim table does."""
     verdict, colon, rest = text.partition(": ")
-    return f"{chip(verdict)} {html.escape(rest)}" if colon and verdict in VERDICT_COLORS else html.escape(text)
+    return f"{chip(verdict)} {html.escape(rest)}" if colon and verdict in VERDICTS else html.escape(text)
 
 
 def chip(verdict: str) -> str:
-    return f'<b class="chip" style="--c:{VERDICT_COLORS[verdict][1]}">{verdict}</b>'
+    return f'<b class="chip {css_class(verdict)}">{verdict}</b>'
 
 
-def inline(svg: bytes, title: str) -> str:
+def css_class(verdict: str) -> str:
+    return verdict.lower().replace(" ", "-")
+
+
+def inline_code(text: str) -> str:
+    return re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(text))
+
+
+def inline(svg: bytes, alt: str) -> str:
     """Embed a figure as an image of its own, so that the ids of two figures never meet."""
     size = re.search(rb'width="([\d.]+)pt" height="([\d.]+)pt"|height="([\d.]+)pt".*?width="([\d.]+)pt"', svg)
     width = float(size[1] or size[4]) if size else 648.0
     data = quote(svg, safe=SAFE_IN_DATA)  # shorter than base64
-    return f'<img style="max-width:{width * 4 / 3:.0f}px" alt="{html.escape(title)}" src="data:image/svg+xml,{data}">'
+    return f'<img style="max-width:{width * 4 / 3:.0f}px" alt="{html.escape(alt)}" src="data:image/svg+xml,{data}">'
 
 
 PAGE = """<!doctype html>
@@ -83,35 +130,29 @@ PAGE = """<!doctype html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Batch Normalization, claim by claim: tier {tier}</title>
+<title>{title}</title>
 <style>
-body {{ font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 1180px; margin: 2rem auto; padding: 0 1rem; }}
-h1 {{ font-size: 1.6rem; margin-bottom: .2rem; }}
-h2 {{ font-size: 1.2rem; margin-top: 2.5rem; }}
-.headline {{ font-size: 1.1rem; font-weight: 600; }}
-.scroll {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; font-size: .85rem; width: 100%; }}
-th {{ text-align: left; border-bottom: 2px solid #444; padding: .35rem .5rem; white-space: nowrap; }}
-td {{ border-bottom: 1px solid #ddd; padding: .35rem .5rem; vertical-align: top; font-variant-numeric: tabular-nums; }}
-.chip {{ color: var(--c); border: 1px solid var(--c); border-radius: .3rem; padding: 0 .35rem; white-space: nowrap; font-size: .78rem; }}
-figure {{ margin: 0; }}
-img {{ width: 100%; height: auto; }}
-figcaption, .how, li {{ color: #444; font-size: .9rem; max-width: 60rem; }}
-code {{ background: #f3f3f3; padding: .05rem .25rem; }}
+{style}
 </style>
 </head>
 <body>
-<h1>Batch Normalization, claim by claim: tier {tier}</h1>
-<p class="headline">{headline}</p>
-<p class="how">{how}</p>
-<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>
-{body}
-</tbody></table></div>
-{figures}
-<h2>Rules</h2>
+{choices}
+<nav><div class="contents">{contents}</div><div class="filter">Show: {labels}</div></nav>
+<main>
+<section id="summary">
+<h1>{title}</h1>
+<p class="headline">{headline}.</p>
+<table class="headlines"><thead><tr><th>claim</th><th>the paper</th><th>here [95 % interval]</th><th>verdict</th></tr></thead>
+<tbody>{headlines}</tbody></table>
+<div class="about">{about}</div>
+</section>
+{chapters}
+{empty}
+<section id="rules"><h2>Rules</h2>
 <ul>{rules}</ul>
 <h2>Made with</h2>
-<ul>{machines}</ul>
+<ul>{machines}</ul></section>
+</main>
 </body>
 </html>
 """

@@ -1,0 +1,69 @@
+"""Which experiments a command is about, and in which order: all of a tier, a study's, one, or those that a claim needs."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bn_repro.config import nearest
+from bn_repro.launcher.grids import experiments
+from bn_repro.studies.study import Study
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What `--only` picks.
+
+    Args:
+        experiments: `<name>/<tier>`, in the order in which they are to be done.
+        claims: ids of those to show; None: the first table.
+    """
+
+    experiments: Sequence[str]
+    claims: frozenset[str] | None
+
+
+def choose(tier: str, only: str | None, studies: Sequence[Study], seconds_of: Callable[[str], float]) -> Choice:
+    """Return what to do and to show.
+
+    Args:
+        only: the name of a study, an experiment, or a claim's id, looked for in this order.
+        seconds_of: how long an experiment takes; infinity where unknown.
+
+    Raises:
+        ValueError: the tier has no experiments, or `only` names nothing of it.
+    """
+    there = experiments(tier)
+    if not there:
+        raise ValueError(f"tier {tier} has no experiments yet")
+    if only is None:
+        return Choice(ordered(there, studies, seconds_of), None)
+    claims = {claim.id: claim for study in studies for claim in study.claims}
+    of_study = {study.name: set(study.experiments) for study in studies}
+    names = [name.split("/")[0] for name in there]
+    of_claim = claims[only].experiments if only in claims else set()
+    wanted = of_study.get(only) or ({only} if only in names else of_claim)
+    chosen = [name for name in there if name.split("/")[0] in wanted]
+    if not chosen:
+        near = nearest(only, [*of_study, *names, *claims])
+        known = "" if only not in {*of_study, *claims} else f" in tier {tier}"
+        raise ValueError(
+            f"--only {only}: no such study, experiment or claim{known}{near}; "
+            f"studies: {', '.join(of_study)}; experiments: {', '.join(names)}; claims: the ids in claims.json"
+        )
+    if only in of_study:
+        shown = {claim.id for study in studies if study.name == only for claim in study.claims}
+    else:
+        shown = {only} if only in claims else {id for id, claim in claims.items() if claim.experiments & wanted}
+    return Choice(ordered(chosen, studies, seconds_of), frozenset(shown))
+
+
+def ordered(names: Sequence[str], studies: Sequence[Study], seconds_of: Callable[[str], float]) -> Sequence[str]:
+    """Put first what studies with headline claims need, and of these what is quickest: the first verdicts then stand soonest."""
+
+    def seconds(study: Study) -> float:
+        known = [seconds_of(name) for name in names if name.split("/")[0] in study.experiments]
+        return sum(known) if known else math.inf
+
+    by_haste = sorted(studies, key=lambda study: (not any(claim.headline for claim in study.claims), seconds(study)))
+    place = {name: number for number, name in reversed(list(enumerate(name for study in by_haste for name in study.experiments)))}
+    return sorted(names, key=lambda name: place.get(name.split("/")[0], len(place)))

@@ -1,0 +1,40 @@
+"""What the README says of the published results: the findings and the first table, between markers."""
+
+from bn_repro.report.headline import headline_rows
+from bn_repro.report.page import headline_table, slug
+from bn_repro.report.report import Report
+
+START, END = "<!-- {} -->", "<!-- /{} -->"
+FINDINGS, TABLE = "findings", "claims"
+
+
+def with_results(readme: str, report: Report, place: str) -> str:
+    """Return the README with what stands between its markers written anew.
+
+    Args:
+        place: the path of the report's text, for links.
+    """
+    readme = between(readme, FINDINGS, findings(report, place))
+    return between(readme, TABLE, "\n".join(headline_table(report, place)))
+
+
+def findings(report: Report, place: str) -> str:
+    """Return a line for each study that the first table shows: its answer in words."""
+    shown = {row.study.name for row in headline_rows(report) if row.study and row.answer.n}
+    return "\n".join(
+        f"- [{chapter.study.title}]({place}#{slug(chapter.study.title)}): {chapter.in_words}"
+        for chapter in report.chapters
+        if chapter.study.name in shown
+    )
+
+
+def between(text: str, name: str, content: str) -> str:
+    """Replace what stands between the markers of that name.
+
+    Raises:
+        ValueError: there are no such markers.
+    """
+    start, end = START.format(name), END.format(name)
+    if start not in text or end not in text:
+        raise ValueError(f"the README has no markers {start} and {end}")
+    return f"{text[: text.index(start) + len(start)]}\n{content}\n{text[text.index(end) :]}"

@@ -1,0 +1,35 @@
+"""What a report says about itself in sentences: how to read it, how many claims may be false, what the controls said."""
+
+from collections.abc import Sequence
+
+from bn_repro.verdicts.judging import Answer, controls_reproduced, false_expected
+from bn_repro.verdicts.numbers import number
+from bn_repro.verdicts.rules import REPRODUCED
+
+HOW_TO_READ = (
+    "REPRODUCED: the effect is there, in the size claimed. PARTLY: it is there, but smaller. NOT REPRODUCED: it is not there, or the "
+    "reverse is. INCONCLUSIVE: the interval allows too much, or there are fewer than five seeds. The size is the paper's number or, where "
+    "it prints none, the least that would matter, set before the runs. n is the number of seeds; q is the false discovery rate among "
+    "all claims of this tier. The control judges the same claim on runs that lack what it is about, such as networks without BN in "
+    "place of BN."
+)
+
+
+def false_discoveries(answers: Sequence[Answer]) -> str:
+    """Say how many of the claims called REPRODUCED may be false."""
+    num_found = sum(answer.verdict == REPRODUCED for answer in answers)
+    expected = number(false_expected(answers))
+    return f"Of {num_found} claims called REPRODUCED at most {expected} {'is' if expected == '1' else 'are'} expected to be false."
+
+
+def controls(answers: Sequence[Answer]) -> str:
+    """Say how many negative controls reproduce their claim all the same."""
+    num_reproduced, num_controls, allowed = controls_reproduced(answers)
+    says = "says" if num_reproduced == 1 else "say"
+    return f"{num_reproduced} of {num_controls} negative controls {says} REPRODUCED; chance allows {number(allowed)}."
+
+
+def evidence(answer: Answer) -> str:
+    """Say by which rule a claim is judged, and of when."""
+    commit = f"; last changed in commit {answer.rule_commit[:12]}" if answer.rule_commit else ""
+    return f"{answer.rule}{commit}" + (f"; changed after a look: {answer.after_look}" if answer.after_look else "")
