@@ -14,7 +14,7 @@ FLOORS = (
     ("records.files", "records.archive", "records.packing", "records.record", "records", "norms", "data"),
     ("networks", "probes", "training", "verdicts", "measures", "figures"),
     ("experiments", "studies"),
-    ("launcher", "report"),
+    ("report", "launcher"),
     ("dashboard", "benchmarks"),
     ("scripts",),
 )

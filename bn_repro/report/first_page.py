@@ -3,6 +3,7 @@
 from bn_repro.report.headline import headline_rows
 from bn_repro.report.page import headline_table, slug
 from bn_repro.report.report import Report
+from bn_repro.verdicts.rules import NOT_RUN
 
 START, END = "<!-- {} -->", "<!-- /{} -->"
 FINDINGS, TABLE = "findings", "claims"
@@ -20,7 +21,7 @@ def with_results(readme: str, report: Report, place: str) -> str:
 
 def findings(report: Report, place: str) -> str:
     """Return a line for each study that the first table shows: its answer in words."""
-    shown = {row.study.name for row in headline_rows(report) if row.study and row.answer.n}
+    shown = {row.study.name for row in headline_rows(report) if row.study and row.verdict != NOT_RUN}
     return "\n".join(
         f"- [{chapter.study.title}]({place}#{slug(chapter.study.title)}): {chapter.in_words}"
         for chapter in report.chapters

@@ -11,6 +11,7 @@ from bn_repro.report.report import Chapter, Report
 from bn_repro.report.statements import HOW_TO_READ, controls, evidence, false_discoveries
 from bn_repro.report.web_page import as_html
 from bn_repro.verdicts.judging import Answer
+from bn_repro.verdicts.rules import NOT_RUN
 
 
 def report_files(report: Report) -> dict[str, bytes]:
@@ -64,7 +65,7 @@ def headline_table(report: Report, place: str = "") -> list[str]:
     """Return the first table, each verdict linked to its study's place in a report's text."""
     rows = [("claim", "the paper", "here [95 % interval]", "verdict")]
     for row in headline_rows(report):
-        link = f"[{row.verdict}]({place}#{slug(row.study.title)})" if row.study and row.answer.n else row.verdict
+        link = f"[{row.verdict}]({place}#{slug(row.study.title)})" if row.study and row.verdict != NOT_RUN else row.verdict
         rows.append((row.says, row.paper, row.here, link))
     return markdown_table(rows)
 

@@ -10,7 +10,10 @@ from bn_repro.report.exhibit import Exhibit
 from bn_repro.studies import STUDIES
 from bn_repro.studies.study import Figure, Study
 from bn_repro.verdicts.judging import Answer, judge_all
+from bn_repro.verdicts.rule_history import read_rule_commits
 from bn_repro.verdicts.rules import NOT_RUN
+
+CHECKOUT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -66,15 +69,14 @@ def build_report(
     published: Path | None,
     studies: Sequence[Study] = STUDIES,
     has_figures: bool = True,
-    rule_commits: Mapping[str, str] | None = None,
 ) -> Report:
     """Judge and draw the records of a tier under `root`.
 
     Args:
         published: the folder of the tier's published report, shown beside; None while that one is being made.
-        rule_commits: by claim id, the commit that last changed its rule or its measure.
     """
-    answers = {answer.id: answer for answer in judge_all(root, tier, [claim for study in studies for claim in study.claims], rule_commits)}
+    claims = [claim for study in studies for claim in study.claims]
+    answers = {answer.id: answer for answer in judge_all(root, tier, claims, read_rule_commits(CHECKOUT))}
     path = published / files.CLAIMS if published else None
     beside = {row["id"]: row for row in json.loads(path.read_text())} if path and path.exists() else {}
     return Report(

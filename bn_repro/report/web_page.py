@@ -13,7 +13,7 @@ from bn_repro.report.report import Chapter, Report
 from bn_repro.report.statements import HOW_TO_READ, controls, evidence, false_discoveries
 from bn_repro.report.web_style import FILTERS, STYLE
 from bn_repro.verdicts.judging import Answer
-from bn_repro.verdicts.rules import INCONCLUSIVE
+from bn_repro.verdicts.rules import INCONCLUSIVE, NOT_RUN
 
 SAFE_IN_DATA = " !$'()*+,/:;=?@[]^`{|}~<>"  # in a data URL between double quotes; &, # and % would end or change it
 
@@ -43,7 +43,7 @@ def as_html(report: Report) -> str:
 
 def html_headline(row: Row) -> str:
     says = html.escape(row.says)
-    linked = f'<a href="#{row.answer.id}">{says}</a>' if row.answer and row.answer.n else says
+    linked = f'<a href="#{row.answer.id}">{says}</a>' if row.verdict != NOT_RUN else says
     values = (("the paper", html.escape(row.paper)), ("here", html.escape(row.here)), ("verdict", chip(row.verdict)))
     return f"<tr><th>{linked}</th>" + "".join(f'<td data-label="{name}">{value}</td>' for name, value in values) + "</tr>"
 
@@ -76,14 +76,12 @@ def html_claims(report: Report, answers: Sequence[Answer]) -> str:
 
 def html_row(report: Report, answer: Answer) -> str:
     names, written = headers(report)[1:], dict(zip(headers(report), cells(report, answer)))
-    says = html.escape(answer.says) + (
-        f"<small>changed after a look: {html.escape(answer.after_look)}</small>" if answer.after_look else ""
-    )
+    looked = f"<small>changed after a look: {html.escape(answer.after_look)}</small>" if answer.after_look else ""
     values = {name: html.escape(written[name]) for name in names}
     values["verdict"] = chip(answer.verdict) + (f"<small>{what_decides(answer)}</small>" if answer.verdict == INCONCLUSIVE else "")
     values["control"] = chip(answer.control_verdict) if answer.control_verdict else "none"
     row = "".join(f'<td data-label="{name}">{value}</td>' for name, value in values.items())
-    return f'<tr id="{answer.id}" class="{css_class(answer.verdict)}"><th>{says}</th>{row}</tr>'
+    return f'<tr id="{answer.id}" class="{css_class(answer.verdict)}"><th>{html.escape(answer.says)}{looked}</th>{row}</tr>'
 
 
 def html_exhibit(exhibit: Exhibit) -> str:
