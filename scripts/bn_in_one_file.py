@@ -104,13 +104,12 @@ def train(network: nn.Module, x: Tensor, y: Tensor, batches: Iterator[Tensor], l
     yield steps
 
 
-def svg_panel(left: float, title: str, curves: list[tuple[list[float], str]], steps: int) -> str:
-    """Draw curves (values at evenly spread steps, colour) in a frame of 260 by 200."""
-    low, high = (extreme(value for curve, _ in curves for value in curve) for extreme in (min, max))
+def svg_panel(left: float, title: str, curves: list[tuple[list[float], str]], low: float, high: float, steps: int) -> str:
+    """Draw curves (values at evenly spread steps, colour) in a frame of 260 by 200, from `low` to `high`."""
     parts = [f'<rect x="{left}" y="30" width="260" height="200" fill="none" stroke="#999"/>']
     for curve, colour in curves:
-        width, height = 260 / (len(curve) - 1), 200 / ((high - low) or 1)
-        points = " ".join(f"{left + width * place:.1f},{230 - height * (value - low):.1f}" for place, value in enumerate(curve))
+        width, height = 260 / (len(curve) - 1), 200 / (high - low)
+        points = " ".join(f"{left + width * place:.1f},{230 - height * (max(value, low) - low):.1f}" for place, value in enumerate(curve))
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
     below = ((left, "0"), (left + 130, "training steps"), (left + 260, f"{steps}"))
     words = [(left + 130, 20, "middle", title), *((x, 245, "middle", text) for x, text in below)]
@@ -137,10 +136,11 @@ def main() -> None:
             print(f"{label}, step {step}: test accuracy {100 * accuracies[label][-1]:.2f} %", flush=True)
     estimate_population_statistics(network, (x[next(batches)] for _ in range(POPULATION_BATCHES)))
     print(f"{label}, by Algorithm 2's population statistics: {100 * accuracy(network, test_x, test_y):.2f} %")
-    panels = [svg_panel(50, "(a) test accuracy", [(accuracies[label], colour) for label, colour in COLOURS.items()], chosen.steps)]
+    panels = [svg_panel(50, "(a) test accuracy", [(accuracies[label], colour) for label, colour in COLOURS.items()], 0.7, 1, chosen.steps)]
+    limit = max(float(torch.stack(values).abs().max()) for values in inputs.values())
     for left, letter, (label, colour) in zip((380, 710), "bc", COLOURS.items()):
         curves = [(curve, colour) for curve in torch.stack(inputs[label], 1).tolist()]
-        panels.append(svg_panel(left, f"({letter}) {label}: 15, 50 and 85 percentiles into a sigmoid", curves, chosen.steps))
+        panels.append(svg_panel(left, f"({letter}) {label}: 15, 50 and 85 percentiles into a sigmoid", curves, -limit, limit, chosen.steps))
     opening = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1000 260" font-family="sans-serif" font-size="11">'
     Path(chosen.figure).write_text("\n".join([opening, *panels, "</svg>\n"]))
     print(f"figure: {chosen.figure}")

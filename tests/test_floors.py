@@ -13,12 +13,12 @@ FLOORS = (
     ("config",),
     ("records.files", "records.archive", "records.packing", "records.record", "records", "norms", "data"),
     ("networks", "probes", "training", "verdicts", "measures", "figures"),
-    ("experiments", "studies"),
+    ("experiments", "studies", "comparison"),
     ("report", "launcher"),
     ("dashboard", "benchmarks"),
     ("scripts",),
 )
-RIGHT_TOWER = ("measures", "verdicts", "figures", "studies", "report")
+RIGHT_TOWER = ("measures", "verdicts", "figures", "studies", "comparison", "report")
 HEAVY = {"torch", "torchvision", "timm", "wandb", "scipy", "matplotlib"}
 
 

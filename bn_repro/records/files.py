@@ -22,6 +22,7 @@ RUNS = RESULTS / "runs"
 REPORTS = RESULTS / "report"
 PUBLISHED = RESULTS / "published"
 UNPACKED = RESULTS / "unpacked"
+COMPARISON = RESULTS / "comparison.svg"
 
 RULES = RESULTS / "rules.json"
 CLAIMS = "claims.json"

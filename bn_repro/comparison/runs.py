@@ -1,0 +1,63 @@
+"""Which runs a user means, by address, folder or glob, and each of them as one flat dict."""
+
+import glob
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bn_repro.records import archive, files
+from bn_repro.records.record import Run, flatten
+
+
+def load_runs(*patterns: str | Path) -> list[dict[str, Any]]:
+    """Return the complete runs that the patterns name as flat dicts, one a run, ready for any data frame.
+
+    Each has `address`, `folder`, every knob of the resolved config (`train.lr`, `network.depth`, ...) and every number of the
+    summary (`accuracy`, `steps`, `seconds`, `status`, ...).
+
+    Args:
+        patterns: addresses such as `mnist_sigmoid/quick/batch-s0`, folders with runs at any depth, archives of published
+            runs, or globs of any of them; relative to the working folder or to `results/runs`.
+
+    Raises:
+        ValueError: a pattern names nothing.
+    """
+    return [as_row(run) for run in find_all(*patterns) if run.is_complete]
+
+
+def as_row(run: Run) -> dict[str, Any]:
+    return {"address": run.address, "folder": str(run.folder), **run.config, **flatten(run.summary)}
+
+
+def find_all(*patterns: str | Path) -> list[Run]:
+    """List the runs that patterns name, complete or not, each once, in the order of the patterns and then of folders.
+
+    Raises:
+        ValueError: a pattern names nothing.
+    """
+    found: dict[Path, Run] = {}
+    for pattern in patterns:
+        runs = [run for place in places_of(str(pattern)) for run in runs_below(place)]
+        if not runs:
+            raise ValueError(f"{pattern}: no runs there; give addresses, folders or globs, here or under {files.RUNS}")
+        found |= {run.folder.resolve(): run for run in runs}
+    return list(found.values())
+
+
+def places_of(pattern: str) -> list[Path]:
+    """Return what a pattern stands for: the path itself where there is one, since names of runs may hold brackets, else the matches."""
+    for root in (Path(), files.RUNS):
+        path = root / pattern
+        if path.exists() or archive.archive_and_name(path):
+            return [path]
+        if matches := sorted(glob.glob(str(path), recursive=True)):
+            return [Path(match) for match in matches]
+    return []
+
+
+def runs_below(place: Path) -> Iterator[Run]:
+    """Yield the run at a place, or all below it, in folders and in archives."""
+    inside = archive.archive_and_name(place / files.CONFIG)  # an archive, or a folder of one
+    archives = [inside[0]] if inside else sorted(place.rglob(f"*{archive.SUFFIX}"))
+    configs = [*place.rglob(files.CONFIG), *(path for each in archives for path in archive.files_in(each) if path.name == files.CONFIG)]
+    yield from map(Run, sorted(path.parent for path in configs if path.is_relative_to(place)))

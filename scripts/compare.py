@@ -1,0 +1,8 @@
+"""Compare any runs: python scripts/compare.py "mnist_sigmoid/quick/*depth=9*" --metric accuracy --figure depth.svg"""
+
+import sys
+
+from bn_repro.comparison.command import main
+
+if __name__ == "__main__":
+    sys.exit(main())
