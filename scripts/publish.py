@@ -3,9 +3,10 @@
 import argparse
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from bn_repro.config import TIERS, Config, differences
+from bn_repro.config import TIERS, Config, differences, nearest
 from bn_repro.launcher.grids import configs_of, experiments
 from bn_repro.records import archive, files
 from bn_repro.records.files import PUBLISHED, RUNS
@@ -26,10 +27,21 @@ PUBLISHED_FILES = (
 )  # not weights, not checkpoints
 
 
-def publish(tier: str) -> int:
-    """Publish exactly the runs of the tier's grids; refuse if one is missing, differs from its config, or ran on changed code."""
+def publish(tier: str, left_out: Sequence[str] = ()) -> int:
+    """Publish exactly the runs of the tier's grids; refuse if one is missing, differs from its config, or ran on changed code.
+
+    Args:
+        left_out: experiments whose runs are still to be made; their claims say NOT RUN.
+    """
     folder = PUBLISHED / tier
-    configs = [config for name in experiments(tier) for config in configs_of(name)]
+    names = {name.split("/")[0]: name for name in experiments(tier)}
+    unknown = [name for name in left_out if name not in names]
+    if unknown:
+        print(
+            f"error: --without {unknown[0]}: no such experiment{nearest(unknown[0], names)}; choices: {', '.join(names)}", file=sys.stderr
+        )
+        return 2
+    configs = [config for experiment, name in names.items() if experiment not in left_out for config in configs_of(name)]
     if not configs:
         print(f"error: tier {tier} has no experiments", file=sys.stderr)
         return 2
@@ -87,5 +99,7 @@ if __name__ == "__main__":
     parser.add_argument("--tier", required=True, choices=TIERS)
     help_text = "write the published run folders there instead, as training wrote them but for weights (default: results/unpacked)"
     parser.add_argument("--unpack", type=Path, nargs="?", const=files.UNPACKED, metavar="FOLDER", help=help_text)
+    without = "experiments to leave out, since their runs are still to be made"
+    parser.add_argument("--without", nargs="+", default=[], metavar="EXPERIMENT", help=without)
     arguments = parser.parse_args()
-    sys.exit(unpack(arguments.tier, arguments.unpack) if arguments.unpack else publish(arguments.tier))
+    sys.exit(unpack(arguments.tier, arguments.unpack) if arguments.unpack else publish(arguments.tier, arguments.without))
