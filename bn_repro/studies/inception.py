@@ -18,10 +18,10 @@ from bn_repro.measures.accuracy import (
     steps_to_reach,
 )
 from bn_repro.measures.contrasts import over_subjects, share_of_seeds
-from bn_repro.studies.study import Answers, Figure, Rows, Study, of_arms
+from bn_repro.studies.study import NO_RUNS, Answers, Figure, Rows, Study, of_arms
 from bn_repro.verdicts.claim import Claim
 from bn_repro.verdicts.numbers import in_words
-from bn_repro.verdicts.rules import Above, Below
+from bn_repro.verdicts.rules import NOT_RUN, Above, Below
 from bn_repro.verdicts.statistics import Mean
 
 # Figure 3 of the paper: arm, its label, steps to 72.2 % in millions, maximal accuracy in %; None: never, or not run.
@@ -195,10 +195,14 @@ def row_of_figure_3(label: str, runs: Sequence, paper_steps: float | None, paper
 
 
 def answer_in_words(answers: Answers) -> str:
+    if answers["fig2-steps-bn_baseline"].verdict == NOT_RUN:
+        return NO_RUNS
+    steps, higher, sigmoid, plain = (
+        in_words(answers[f"fig{id}"]) for id in ("2-steps-bn_baseline", "3-best-bn_baseline", "2-sigmoid-bn", "2-sigmoid-plain")
+    )
     return (
-        f"To 95 % of the plain network's accuracy BN-Baseline needs {in_words(answers['fig2-steps-bn_baseline'])} fewer steps, where the "
-        f"paper has 2.3, and it ends {in_words(answers['fig3-best-bn_baseline'])} higher. With sigmoid instead of ReLU, Inception reaches "
-        f"{in_words(answers['fig2-sigmoid-bn'])} with BN and {in_words(answers['fig2-sigmoid-plain'])} without."
+        f"To 95 % of the plain network's accuracy BN-Baseline needs {steps} fewer steps, where the paper has 2.3, and it ends {higher} "
+        f"higher. With sigmoid instead of ReLU, Inception reaches {sigmoid} with BN and {plain} without."
     )
 
 

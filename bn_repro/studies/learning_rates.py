@@ -9,15 +9,16 @@ from matplotlib.ticker import PercentFormatter
 
 from bn_repro.figures.style import draw_over_seeds, new_figure
 from bn_repro.measures.accuracy import CHANCE, accuracy_difference, final_accuracy
-from bn_repro.studies.study import Answers, Drawn, Figure, Study
+from bn_repro.studies.study import NO_RUNS, Answers, Drawn, Figure, Study
 from bn_repro.verdicts.claim import Claim
 from bn_repro.verdicts.numbers import in_words
-from bn_repro.verdicts.rules import Above
+from bn_repro.verdicts.rules import NOT_RUN, Above
 from bn_repro.verdicts.selection import Sweep, runs_in, sweeps_of
 from bn_repro.verdicts.statistics import GridRatio, Mean
 
 SweepPairs = Sequence[tuple[Sweep, Sweep]]  # of one seed: (reference, subject)
 NETWORKS = (("sigmoid network, section 4.1", "lr_sweep"), ("small Inception, section 4.2", "lr_sweep_inception"))
+WORDS = {"mlp": "sigmoid network", "inception": "small Inception"}
 NORMS = (
     ("without BN", "none"),
     ("with BN", "batch"),
@@ -106,7 +107,6 @@ def sweep_claims(suffix: str, network: str, experiment: str, size_in_points: flo
             select=sweeps_of,
             measure=difference_at_best_lr,
             rule=Above(0, size_in_points),
-            headline=f"{network}: better accuracy" if suffix == "inception" else "",
         ),
     )
 
@@ -145,10 +145,12 @@ def figure_sweep(networks: Sequence[tuple[str, dict[str, Sequence[Sweep]]]]) -> 
 
 
 def answer_in_words(answers: Answers) -> str:
+    """Say for each network that has runs how much larger rates BN can use, and how much higher it ends."""
+    run = [name for name in ("mlp", "inception") if answers[f"lr-range-{name}"].verdict != NOT_RUN]
+    ranges = " and ".join(f"{in_words(answers[f'lr-range-{name}'])} in the {WORDS[name]}" for name in run)
+    gains = " and ".join(in_words(answers[f"lr-best-{name}"]) for name in run)
     return (
-        f"The largest usable rate with BN is {in_words(answers['lr-range-mlp'])} that without in the sigmoid network, and "
-        f"{in_words(answers['lr-range-inception'])} in the small Inception. Each at its best rate, BN ends "
-        f"{in_words(answers['lr-best-mlp'])} and {in_words(answers['lr-best-inception'])} higher."
+        f"The largest usable learning rate is larger with BN: {ranges}. Each at its best rate, BN ends {gains} higher." if run else NO_RUNS
     )
 
 

@@ -102,6 +102,7 @@ def figure_1_claims(suffix: str, group: str, reference: str, subject: str, plate
             unit="points",
             measure=accuracy_difference,
             rule=Above(0, 0.2),
+            headline="Sigmoid network: better accuracy",
         ),
         claim(
             id="steps-95",
@@ -127,7 +128,6 @@ def figure_1_claims(suffix: str, group: str, reference: str, subject: str, plate
             unit="x",
             measure=reduction(median_path),
             rule=Above(1, 2),
-            headline="Sigmoid network: BN steadies the last layer",
         ),
         claim(
             id="width",

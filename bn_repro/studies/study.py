@@ -12,6 +12,7 @@ from bn_repro.verdicts.claim import Claim
 from bn_repro.verdicts.judging import Answer
 from bn_repro.verdicts.selection import runs_of
 
+NO_RUNS = "There are no runs of it in this tier."  # the answer in words where there is none
 Rows = tuple[tuple[str, ...], ...]
 Answers = Mapping[str, Answer]  # by the claim's id
 

@@ -65,7 +65,6 @@ STUDY = Study(
             unit="x",
             measure=speedup_where_plain_is_fastest,
             rule=Above(1, PAPER_FACTOR),
-            headline="At plain's fastest point: fewer steps",
         ),
         of_map(
             id="most",
