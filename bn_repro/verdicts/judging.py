@@ -1,8 +1,9 @@
 """How records answer the claims: pick the arms, pair the seeds, measure, judge, and judge the negative control too."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from bn_repro.verdicts.rules import INCONCLUSIVE, NOT_RUN, REPRODUCED
 from bn_repro.verdicts.selection import runs_in
 from bn_repro.verdicts.statistics import LEVEL, q_values
 
+Selected = Callable[[Callable[[Path, str, str], dict[int, Any]], str], dict[int, Any]]  # from `select` and an arm
 DIGITS = 10  # that a published number means; the bits beyond differ between machines
 
 
@@ -59,9 +61,14 @@ def paired(reference: dict[int, Any], subject: dict[int, Any]) -> dict[int, tupl
     return {seed: (reference[seed], subject[seed]) for seed in reference if seed in subject}
 
 
-def judge(claim: Claim, root: Path, tier: str, rule_commit: str | None = None) -> Answer:
-    """Answer one claim from the records of a tier under `root`."""
-    reference, subject = (claim.select(root, arm, tier) for arm in (claim.reference, claim.subject))
+def selections(root: Path, tier: str) -> Selected:
+    """Return what gives a claim's `select` of an arm, each read once for all claims."""
+    return cache(lambda select, arm: select(root, arm, tier))
+
+
+def judge(claim: Claim, selected: Selected, tier: str, rule_commit: str | None = None) -> Answer:
+    """Answer one claim from the records of a tier."""
+    reference, subject = (selected(claim.select, arm) for arm in (claim.reference, claim.subject))
     pairs = paired(reference, subject)
     sample = claim.measure(list(pairs.values())) if pairs else None
     verdict = NOT_RUN if sample is None else claim.rule.verdict(sample)
@@ -81,7 +88,7 @@ def judge(claim: Claim, root: Path, tier: str, rule_commit: str | None = None) -
         q=None,
         verdict=verdict,
         seeds_needed=claim.rule.seeds_needed(sample) if sample and verdict == INCONCLUSIVE else None,
-        control_verdict=control_verdict(claim, root, tier, set(pairs)),
+        control_verdict=control_verdict(claim, selected, set(pairs)),
         rule=str(claim.rule),
         rule_commit=rule_commit,
         after_look=claim.after_look,
@@ -89,12 +96,12 @@ def judge(claim: Claim, root: Path, tier: str, rule_commit: str | None = None) -
     )
 
 
-def control_verdict(claim: Claim, root: Path, tier: str, paired_seeds: set[int]) -> str | None:
+def control_verdict(claim: Claim, selected: Selected, paired_seeds: set[int]) -> str | None:
     """Judge the negative control, whose seeds are in no pair if it has such: its lowest seed beside the reference's lowest, and so on."""
     if claim.control is None:
         return None
     stands_for_reference = claim.control_reference or claim.reference
-    reference, control = (claim.select(root, arm, tier) for arm in (stands_for_reference, claim.control))
+    reference, control = (selected(claim.select, arm) for arm in (stands_for_reference, claim.control))
     control = {seed: found for seed, found in control.items() if seed not in paired_seeds} or control
     if claim.control == stands_for_reference:
         reference = {seed: found for seed, found in reference.items() if seed not in control}
@@ -105,7 +112,8 @@ def control_verdict(claim: Claim, root: Path, tier: str, paired_seeds: set[int])
 
 def judge_all(root: Path, tier: str, claims: Sequence[Claim], rule_commits: dict[str, str] | None = None) -> list[Answer]:
     """Answer all claims; false discovery rates are over those that have runs."""
-    answers = [judge(claim, root, tier, (rule_commits or {}).get(claim.id)) for claim in claims]
+    selected = selections(root, tier)
+    answers = [judge(claim, selected, tier, (rule_commits or {}).get(claim.id)) for claim in claims]
     qs = iter(q_values([answer.p for answer in answers if answer.p is not None]))
     return [dataclasses.replace(answer, q=next(qs)) if answer.p is not None else answer for answer in answers]
 

@@ -216,14 +216,14 @@ class GridRatio:
 
     def p_above(self, bound: float) -> float:
         """A limit lies strictly between its two points, so that a low bound that equals the bound is above it."""
-        return sign_test_p(sum(low >= bound for low in self.lows), self.n)
+        return float(sign_test_p(sum(low >= bound for low in self.lows), self.n))
 
     def p_below(self, bound: float) -> float:
-        return sign_test_p(sum(high <= bound for high in self.highs), self.n)
+        return float(sign_test_p(sum(high <= bound for high in self.highs), self.n))
 
     def seeds_to_exclude(self, bound: float) -> int | None:
         for_it = max(sum(low >= bound for low in self.lows), sum(high <= bound for high in self.highs))
-        return seeds_by_counting(for_it, self.n, lambda num, n: sign_test_p(num, n) <= LEVEL)
+        return seeds_by_counting(for_it, self.n, sign_test_p)
 
 
 @dataclass(frozen=True)
@@ -253,25 +253,26 @@ class Share:
         return float(stats.binom.cdf(self.num_true, self.n, bound))
 
     def seeds_to_exclude(self, bound: float) -> int | None:
-        is_above = self.value > bound
-        return seeds_by_counting(
-            self.num_true,
-            self.n,
-            lambda num, n: (Share(num, n).p_above(bound) if is_above else Share(num, n).p_below(bound)) <= LEVEL,
-        )
+        if self.value > bound:
+            return seeds_by_counting(self.num_true, self.n, lambda counts, n: stats.binom.sf(counts - 1, n, bound))
+        return seeds_by_counting(self.num_true, self.n, lambda counts, n: stats.binom.cdf(counts, n, bound))
 
 
-def sign_test_p(num_for: int, n: int) -> float:
+def sign_test_p(num_for: int | np.ndarray, n: int) -> float | np.ndarray:
     """Return the chance that at least so many of n fair coins fall that way; a seed that is undecided counts against."""
-    return float(stats.binom.sf(num_for - 1, n, 0.5))
+    return stats.binom.sf(num_for - 1, n, 0.5)
 
 
-def seeds_by_counting(num_true: int, n: int, decides: Callable[[int, int], bool]) -> int | None:
-    """Return the smallest n that decides with 80 % power, each seed being true as often as seen, with half a seed added to both sides."""
+def seeds_by_counting(num_true: int, n: int, p_of: Callable[[np.ndarray, int], np.ndarray]) -> int | None:
+    """Return the smallest n that decides with 80 % power, each seed being true as often as seen, with half a seed added to both sides.
+
+    Args:
+        p_of: from numbers of seeds of which it is true, and of all seeds, to p-values.
+    """
     share = (num_true + 0.5) / (n + 1)
     for more in range(PILOT_BELOW, MOST_SEEDS + 1):
         counts = np.arange(more + 1)
-        if stats.binom.pmf(counts, more, share)[[decides(int(count), more) for count in counts]].sum() >= POWER:
+        if stats.binom.pmf(counts, more, share)[p_of(counts, more) <= LEVEL].sum() >= POWER:
             return more
     return None
 
