@@ -7,6 +7,11 @@ import sys
 import time
 from collections.abc import Iterable
 
+from bn_repro.launcher.signals import leave_on_signals
+
+if __name__ == "__main__":
+    leave_on_signals()  # before the imports that take long
+
 import numpy as np
 import torch
 from rich.console import Console

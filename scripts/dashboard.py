@@ -3,6 +3,11 @@
 import argparse
 import sys
 
+from bn_repro.launcher.signals import leave_on_signals
+
+if __name__ == "__main__":
+    leave_on_signals()  # before the imports that take long
+
 from bn_repro.config import TIERS
 from bn_repro.dashboard.contents import contents_of
 from bn_repro.records.files import PUBLISHED, PUBLISHED_RUNS, REPORTS, RUNS

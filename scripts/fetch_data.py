@@ -5,6 +5,11 @@ import difflib
 import sys
 from pathlib import Path
 
+from bn_repro.launcher.signals import leave_on_signals
+
+if __name__ == "__main__":
+    leave_on_signals()  # before the imports that take long
+
 from bn_repro.data.fetch import fetch_with_source
 from bn_repro.data.sources import DATASETS
 

@@ -6,9 +6,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from bn_repro.launcher.signals import leave_on_signals
+
+if __name__ == "__main__":
+    leave_on_signals()  # before the imports that take long
+
 from bn_repro.config import TIERS, Config, differences, nearest
 from bn_repro.launcher.grids import configs_of, experiments
 from bn_repro.records import archive, files
+from bn_repro.records.damage import Damaged, read_whole
 from bn_repro.records.files import PUBLISHED, RUNS
 from bn_repro.records.record import Run, address_of, archive_of, experiments_in
 from bn_repro.report.first_page import with_results
@@ -59,8 +65,12 @@ def publish(tier: str, left_out: Sequence[str] = ()) -> int:
         files.write_atomically(archive_of(unfinished / files.PUBLISHED_RUNS, experiment), content)
     report = build_report(unfinished / files.PUBLISHED_RUNS, tier, None)
     write_report(report, unfinished)
-    shutil.rmtree(folder, ignore_errors=True)
+    outgoing = folder.with_name(f".{tier}.old")
+    shutil.rmtree(outgoing, ignore_errors=True)
+    if folder.exists():
+        folder.rename(outgoing)
     unfinished.rename(folder)
+    shutil.rmtree(outgoing, ignore_errors=True)
     if tier == README_TIER:
         files.write_atomically(README, with_results(README.read_text(), report, (folder / files.REPORT_TEXT).as_posix()).encode())
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -71,8 +81,10 @@ def publish(tier: str, left_out: Sequence[str] = ()) -> int:
 def unfit(config: Config) -> str:
     """Say why the run of a config is not to be published; empty if it is."""
     run = Run(RUNS / address_of(config))
-    if not run.is_complete:
+    if not run.has_summary:
         return "not complete"
+    if run.damage:
+        return str(run.damage)
     different = differences(config, run.config)
     if run.environment["is_modified"]:
         different.append("made by code that is not committed")
@@ -82,15 +94,19 @@ def unfit(config: Config) -> str:
 def unpack(tier: str, folder: Path) -> int:
     """Write the published run folders of a tier; refuse to change what is there already."""
     root = PUBLISHED / tier / files.PUBLISHED_RUNS
-    packed_away = [path for experiment in experiments_in(root, tier) for path in archive.files_in(archive_of(root, experiment))]
-    targets = {path: folder.joinpath(*path.parts[-4:]) for path in packed_away}
-    for path, target in targets.items():
-        if target.exists() and target.read_bytes() != archive.read(path):
-            print(f"error: {target} is there already, with another content; give another folder", file=sys.stderr)
-            return 1
-    for path, target in targets.items():
-        files.write_atomically(target, archive.read(path))
-    print(f"unpacked {len({target.parent for target in targets.values()})} runs in {folder}")
+    try:
+        packed_away = [path for experiment in experiments_in(root, tier) for path in archive.files_in(archive_of(root, experiment))]
+        contents = {folder.joinpath(*path.parts[-archive.DEPTH :]): archive.read(path) for path in packed_away}
+        others = [target for target, content in contents.items() if target.exists() and read_whole(target) != content]
+    except Damaged as damage:
+        print(f"error: {damage}", file=sys.stderr)
+        return 1
+    if others:
+        print(f"error: {others[0]} is there already, with other content; give another folder", file=sys.stderr)
+        return 1
+    for target, content in contents.items():
+        files.write_atomically(target, content)
+    print(f"unpacked {len({target.parent for target in contents})} runs in {folder}")
     return 0
 
 

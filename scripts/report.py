@@ -3,6 +3,11 @@
 import argparse
 import sys
 
+from bn_repro.launcher.signals import leave_on_signals
+
+if __name__ == "__main__":
+    leave_on_signals()  # before the imports that take long
+
 from rich.console import Console
 
 from bn_repro.config import TIERS, WandbConfig
@@ -38,6 +43,8 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     tier = arguments.tier
     report = build_report(RUNS, tier, PUBLISHED / tier)
+    for damage in report.left_out:
+        print(f"warning: left out: {damage}", file=sys.stderr)
     console = Console()
     console.print(headline_table(report, console.width))
     print(f"report: {write_report(report, REPORTS / tier)}")

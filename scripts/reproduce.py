@@ -2,6 +2,11 @@
 
 import sys
 
+from bn_repro.launcher.signals import leave_on_signals
+
+if __name__ == "__main__":
+    leave_on_signals()  # before the imports that take long
+
 from bn_repro.launcher.reproduce import main
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bn_repro.records.record import FINISHED, RunWriter
+from bn_repro.records.record import FINISHED
+from bn_repro.records.writing import RunWriter
 
 ENVIRONMENT = {
     "python": "3.11.0", "packages": {"torch": "2.11.0"}, "commit": "0" * 40, "is_modified": False, "system": "Linux x86_64",

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from made_up_records import ENVIRONMENT
 
-from bn_repro.records.record import FINISHED, RunWriter
+from bn_repro.records.record import FINISHED
+from bn_repro.records.writing import RunWriter
 
 STEPS = (0, 100, 200, 300, 400)
 LAYERS = ("hidden.0", "hidden.1", "output")

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from made_up_records import ENVIRONMENT
 
-from bn_repro.records.record import DIVERGED, FINISHED, RunWriter
+from bn_repro.records.record import DIVERGED, FINISHED
+from bn_repro.records.writing import RunWriter
 
 ROWS, STEPS = 61, 6000
 LEARNING_RATES = (0.01, 0.1, 1.0, 10.0)

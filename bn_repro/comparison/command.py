@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bn_repro.comparison.runs import find_all
+from bn_repro.comparison.runs import find_all, whole_ones
 from bn_repro.comparison.settings import differing_knobs, knobs_named, settings_of
 from bn_repro.records import files
 from bn_repro.records.record import Run
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen.figure.suffix not in FORMATS:
             raise ValueError(f"--figure {chosen.figure}: its name must end in {', '.join(FORMATS)}")
         runs = find_all(*chosen.runs)
-        complete = [run for run in runs if run.is_complete]
+        complete = whole_ones(runs)
         if not complete:
             raise ValueError(f"none of the {len(runs)} runs is complete yet")
         compare(complete, len(runs) - len(complete), chosen.by, chosen.metric, chosen.figure)

@@ -1,6 +1,7 @@
 """Which runs a user means, by address, folder or glob, and each of them as one flat dict."""
 
 import glob
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,16 @@ def load_runs(*patterns: str | Path) -> list[dict[str, Any]]:
     Raises:
         ValueError: a pattern names nothing.
     """
-    return [as_row(run) for run in find_all(*patterns) if run.is_complete]
+    return [as_row(run) for run in whole_ones(find_all(*patterns))]
+
+
+def whole_ones(runs: list[Run]) -> list[Run]:
+    """Return the complete runs; warn of each of which a file is damaged or missing, and leave it out."""
+    finished = [run for run in runs if run.has_summary]
+    for run in finished:
+        if run.damage:
+            print(f"warning: left out: {run.damage}", file=sys.stderr)
+    return [run for run in finished if not run.damage]
 
 
 def as_row(run: Run) -> dict[str, Any]:

@@ -12,18 +12,21 @@ import numpy as np
 import torch
 from torch import nn
 
-from bn_repro.config import Config, check, differences
+from bn_repro.config import Config, check
 from bn_repro.data.image_folder import FolderBatches, FolderImages, load_image_folder
 from bn_repro.data.images import Batches, Images, load_images
-from bn_repro.experiments.environment import available_device, environment
+from bn_repro.experiments.environment import available_device
 from bn_repro.experiments.probing import activation_probe, generator_of, measures_before_step
+from bn_repro.experiments.resuming import finished_summary, forget_unfounded_summary, resume_or_begin
 from bn_repro.experiments.tracking import Mirror
 from bn_repro.networks import build_network
 from bn_repro.norms import batch_norms, estimate_population_statistics
 from bn_repro.probes import folding_error, scale_invariance_errors
 from bn_repro.records import files
-from bn_repro.records.record import DIVERGED, FINISHED, Run, RunWriter, SilentWriter, run_folder
-from bn_repro.training.checkpoint import load_latest_checkpoint, save_checkpoint
+from bn_repro.records.extent import RECORD
+from bn_repro.records.record import DIVERGED, FINISHED, Run, run_folder
+from bn_repro.records.writing import RunWriter, SilentWriter
+from bn_repro.training.checkpoint import save_checkpoint
 from bn_repro.training.distributed import (
     average_population_statistics,
     averaging_gradients,
@@ -32,7 +35,6 @@ from bn_repro.training.distributed import (
     is_on_any_rank,
     join_ranks,
     num_ranks,
-    own_part,
     part_of_batch,
     pooled_statistics,
     rank,
@@ -62,30 +64,20 @@ def run(config: Config, report: Report = lambda *_: None, is_stopping: Callable[
     check(config)
     available_device(config.device)
     join_ranks(config.device)
-    complete = from_first_rank(lambda: complete_summary(config))
+    complete = from_first_rank(lambda: finished_summary(config))
     if complete:
         return complete
     writers: list[RunWriter] = []
     from_first_rank(lambda: writers.append(RunWriter(run_folder(config))))
     writer = writers[0] if writers else SilentWriter(run_folder(config))
     try:
+        complete = from_first_rank(lambda: finished_summary(config))  # once more: another process may have held the folder till now
+        if complete:
+            return complete
+        from_first_rank(lambda: forget_unfounded_summary(config))
         return _train_and_measure(config, writer, report, is_stopping)
     finally:
         writer.close()
-
-
-def complete_summary(config: Config) -> dict[str, Any] | None:
-    """Return the summary of the run, if it is complete.
-
-    Raises:
-        ValueError: its folder holds a run of another config.
-    """
-    folder = run_folder(config)
-    recorded = Run(folder)
-    different = differences(config, recorded.config) if recorded.config else []
-    if different:
-        raise ValueError(f"{folder} holds a run of another config ({'; '.join(different)}); delete it, or give another results_folder")
-    return recorded.summary if recorded.is_complete else None
 
 
 def _train_and_measure(config: Config, writer: RunWriter | SilentWriter, report: Report, is_stopping: Callable[[], bool]) -> dict[str, Any]:
@@ -121,7 +113,7 @@ def _train_and_measure(config: Config, writer: RunWriter | SilentWriter, report:
         writer.sync()
         plain = gathered(state.as_plain(), state.network)
         if rank() == 0:
-            save_checkpoint(writer.folder / files.CHECKPOINTS, state.step, plain)
+            save_checkpoint(writer.folder / files.CHECKPOINTS, state.step, plain | {RECORD: writer.extent()})
 
     try:
         train(state, batches, config.train, measure, save, poll)
@@ -185,26 +177,6 @@ def load_data(config: Config, device: torch.device) -> tuple[Batches | FolderBat
         return FolderBatches(training, batch_size, seed, rank(), num_ranks()), images
     training, images = load_images(data, device)
     return Batches(training, batch_size, seed, data.crop_padding, data.has_flips, rank(), num_ranks()), images
-
-
-def resume_or_begin(state: TrainState, config: Config, writer: RunWriter | SilentWriter) -> None:
-    """Go on from the newest whole checkpoint, or start the record; rows that come again are forgotten.
-
-    Rank 0 reads the checkpoint for all, so that none goes on from another.
-    """
-    # On the CPU, since a tensor of a GPU would reach the other ranks on that GPU.
-    checkpoint = from_first_rank(lambda: load_latest_checkpoint(writer.folder / files.CHECKPOINTS, torch.device("cpu")))
-    if checkpoint:
-        state.restore(own_part(checkpoint))
-    else:
-        writer.begin(dataclasses.asdict(config), environment(torch.device(config.device)) | ranks_of(config))
-    writer.rewind(state.step)
-
-
-def ranks_of(config: Config) -> dict[str, int]:
-    """Say which examples of a step a batch norm sees."""
-    part = part_of_batch(config.train.batch_size)
-    return {"num_ranks": num_ranks(), "batch_per_rank": part, "batch_of_a_norm": part * (num_ranks() if config.train.sync_bn else 1)}
 
 
 def final_measures(

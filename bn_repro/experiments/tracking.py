@@ -8,8 +8,10 @@ W&B makes a section of what stands before the first slash of a series' name:
 """
 
 import math
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,10 @@ from typing import Any
 import numpy as np
 
 from bn_repro.config import WandbConfig
-from bn_repro.records.record import DIVERGED, Run, flatten
+from bn_repro.records import files
+from bn_repro.records.reading import flatten
+from bn_repro.records.record import DIVERGED, Run
+from bn_repro.records.soundness import check_finished
 
 SECONDS_TO_CONNECT = 20
 NAMES = {"step": "step", "accuracy": "eval/accuracy", "loss": "eval/loss", "train_loss": "train/loss", "probe_loss": "probe/loss"}
@@ -31,17 +36,23 @@ class Mirror:
     Args:
         address: `<experiment>/<tier>/<name>` of the run; the W&B id is made of it, so a resumed run goes on.
         config: the resolved config, nested.
+        is_export: the record is there already, so that without a server there is nothing to keep offline.
     """
 
-    def __init__(self, settings: WandbConfig, address: str, config: dict[str, Any]):
+    def __init__(self, settings: WandbConfig, address: str, config: dict[str, Any], is_export: bool = False):
         self.config = config
+        self.without = "it was not exported" if is_export else "the run goes on without it"
         self.run: Any = None
-        if settings.mode == "online":
-            self.run = self._safely(
-                lambda: start_wandb(settings, "online", address, config), "it goes on offline; `wandb sync` sends it later"
-            )
-        if settings.mode != "disabled" and self.run is None:
-            self.run = self._safely(lambda: start_wandb(settings, "offline", address, config))
+        modes = {"disabled": (), "offline": ("offline",), "online": ("online",) if is_export else ("online", "offline")}[settings.mode]
+        first_error = None
+        for mode in modes:
+            try:
+                self.run = start_wandb(settings, mode, address, config)
+                break
+            except Exception as error:
+                first_error = first_error or error
+        if first_error:
+            tell(first_error, "it goes on offline; `wandb sync` sends it later" if self.run else self.without)
 
     def log(self, row: dict[str, Any], activations: dict[str, np.ndarray] | None = None) -> None:
         """Log one row of metrics and, if there is one, the activation record of the same step."""
@@ -56,42 +67,85 @@ class Mirror:
             self._safely(lambda: self.run.finish(exit_code=0 if summary is not None else 1))
         self.run = None
 
-    def _safely(self, call: Callable[[], Any], otherwise: str = "the run goes on without it") -> Any:
+    def _safely(self, call: Callable[[], Any]) -> None:
         try:
-            return call()
+            call()
         except Exception as error:
             self.run = None
-            reason = str(error).strip().split("\n")[0]
-            print(f"warning: W&B failed ({type(error).__name__}: {reason}); {otherwise}", file=sys.stderr)
-            return None
+            tell(error, self.without)
+
+
+def tell(error: Exception, what_follows: str) -> None:
+    """Warn in one line; of an error that begins with a count of errors, with the first of them."""
+    lines = [line.strip() for line in str(error).strip().split("\n")]
+    reason = ": ".join(lines[1:3]) if "validation error" in lines[0] else lines[0]
+    print(f"warning: W&B failed ({type(error).__name__}: {reason}); {what_follows}", file=sys.stderr)
 
 
 def start_wandb(settings: WandbConfig, mode: str, address: str, config: dict[str, Any], job_type: str = "train") -> Any:
+    """Start a W&B run; of an attempt that fails nothing is left."""
     import wandb
 
     experiment, tier, name = address.split("/")
-    Path(settings.folder).mkdir(parents=True, exist_ok=True)
+    folder = Path(settings.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    fragments = set((folder / "wandb").glob("*"))
     wandb.teardown()  # an attempt that failed would still hold the id
-    run = wandb.init(
-        project=settings.project,
-        entity=settings.entity,
-        mode=mode,
-        dir=settings.folder,
-        id=wandb_id(address),
-        resume="allow" if mode == "online" else None,
-        group=experiment,
-        job_type=job_type,
-        name=name,
-        tags=[tier],
-        config=config,
-        settings=wandb.Settings(silent=True, console="off", init_timeout=SECONDS_TO_CONNECT, x_disable_stats=True),
-    )
+    try:
+        with quiet_environment(folder):
+            run = wandb.init(
+                project=settings.project,
+                entity=settings.entity,
+                mode=mode,
+                dir=settings.folder,
+                id=wandb_id(address),
+                resume="allow" if mode == "online" else None,
+                group=experiment,
+                job_type=job_type,
+                name=name,
+                tags=[tier],
+                config=config,
+                settings=wandb.Settings(silent=True, console="off", init_timeout=SECONDS_TO_CONNECT, x_disable_stats=True),
+            )
+    except Exception:
+        wandb.teardown()
+        for path in set((folder / "wandb").glob("*")) - fragments:
+            files.delete(path)
+        raise
     if job_type == "train":
         run.define_metric("step", hidden=True)
         run.define_metric("*", step_metric="step")
         for name, kept in KEPT.items():
             run.define_metric(name, step_metric="step", summary=kept)
     return run
+
+
+@contextmanager
+def quiet_environment(folder: Path) -> Iterator[None]:
+    """Let W&B say nothing of its own, and keep its cache under `folder` where there is no home to keep it in."""
+    added = {"WANDB_SILENT": "true"} | ({} if has_cache() else {"XDG_CACHE_HOME": str(folder.resolve() / "cache")})
+    before = {name: os.environ.get(name) for name in added}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+def has_cache() -> bool:
+    """Say whether W&B's own program finds a folder for its cache."""
+    root, home = os.environ.get("XDG_CACHE_HOME"), os.environ.get("HOME")
+    if not root and not home:
+        return False
+    cache = Path(root or f"{home}/.cache") / "wandb"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(cache, os.W_OK)
 
 
 def is_logged_in() -> bool:
@@ -142,14 +196,20 @@ def is_finite(value: Any) -> bool:
 
 
 def export(run: Run, settings: WandbConfig, config: dict[str, Any]) -> bool:
-    """Rebuild a clean W&B run from a record, whatever fragments its training left; say whether W&B took all of it."""
-    mirror = Mirror(settings, run.address, config)
-    activations = run.activations
+    """Rebuild a clean W&B run from a record, whatever fragments its training left; say whether W&B took all of it.
+
+    Raises:
+        Damaged: a file of the run is not what was written, or is missing; nothing is exported then.
+    """
+    if run.has_summary:
+        check_finished(run.folder)
+    rows, activations, summary = run.metrics, run.activations, run.summary if run.has_summary else None
     row_of_step = {int(step): row for row, step in enumerate(activations.get("step", ()))}
-    for row in run.metrics:
+    mirror = Mirror(settings, run.address, config, is_export=True)
+    for row in rows:
         at = row_of_step.get(row["step"])
         arrays = {} if at is None else {name: array[at] for name, array in activations.items() if name != "step"}
         mirror.log(row, arrays)
     is_whole = mirror.run is not None
-    mirror.finish(run.summary if run.is_complete else None)
+    mirror.finish(summary)
     return is_whole

@@ -2,19 +2,21 @@
 
 import argparse
 import os
-import signal
 import sys
 from pathlib import Path
 
 from rich.console import Console
 
-from bn_repro.config import TIERS, Config, differences
+from bn_repro.config import TIERS, Config
 from bn_repro.data.fetch import check_image_folder, fetch
+from bn_repro.launcher.child import DONE, FAILED, INTERRUPTED
 from bn_repro.launcher.grids import configs_of
 from bn_repro.launcher.progress import clock
-from bn_repro.launcher.runs import FAILED, INTERRUPTED, estimated_seconds, run_many
+from bn_repro.launcher.runs import estimated_seconds, run_many
+from bn_repro.launcher.signals import stopping_on_signals
+from bn_repro.records.damage import Damaged
 from bn_repro.records.files import PUBLISHED, REPORTS, RUNS
-from bn_repro.records.record import Run, address_of, run_folder
+from bn_repro.records.record import Run, address_of, finished_run, run_folder
 
 # Each run's process imports this file once more, so what only this process needs is imported where it is used.
 WIDTH_OF_A_FILE = 120  # columns, where what is printed goes to no terminal
@@ -50,19 +52,20 @@ def main() -> int:
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH_OF_A_FILE)
     names = ", ".join(name.split("/")[0] for name in choice.experiments)
     console.print(f"tier {arguments.tier}: {len(chosen)} runs of {names}", highlight=False)
-    outcomes = run_many(
-        chosen,
-        arguments.jobs,
-        console,
-        lambda config: estimated_seconds(config, PUBLISHED),
-        Verdicts(arguments.tier, choice.experiments, console),
-    )
+    with stopping_on_signals() as is_stopping:
+        outcomes = run_many(
+            chosen,
+            arguments.jobs,
+            console,
+            lambda config: estimated_seconds(config, PUBLISHED),
+            Verdicts(arguments.tier, choice.experiments, console),
+        )
     failed = [outcome for outcome in outcomes if outcome.kind == FAILED]
     for outcome in failed:
         print(f"failed: {outcome.address}: {outcome.reason}", file=sys.stderr)
     if len(outcomes) < len(chosen) or any(outcome.kind == INTERRUPTED for outcome in outcomes):
         console.print("interrupted; all that was done is kept, and the same command goes on from here")
-        return 128 + signal.SIGINT
+        return is_stopping.exit_code
     last_screen(arguments.tier, choice.claims, arguments.all_claims, console)
     return 1 if failed else 0
 
@@ -94,6 +97,8 @@ def last_screen(tier: str, claims: frozenset[str] | None, has_all_claims: bool, 
     from bn_repro.report.terminal import claim_lines, headline_table
 
     report = build_report(RUNS, tier, PUBLISHED / tier)
+    for damage in report.left_out:
+        print(f"warning: left out: {damage}", file=sys.stderr)
     page = write_report(report, REPORTS / tier)
     if has_all_claims or claims is not None:
         console.print(claim_lines([answer for answer in report.answers if has_all_claims or answer.id in claims]))
@@ -154,12 +159,9 @@ def dry_run(configs: list[Config], jobs: int, images_per_second: float | None) -
     """Print every run, its estimated time from the published records, and its state; do nothing."""
     total: float | None = 0.0
     for config in configs:
-        run = Run(run_folder(config))
-        is_done = run.is_complete and not differences(config, run.config)
-        seconds = estimated_seconds(config, PUBLISHED)
-        state = "done" if is_done else "interrupted" if run.config and not run.is_complete else "to do"
+        state, seconds = state_of(config), estimated_seconds(config, PUBLISHED)
         print(f"{state:12}{clock(seconds):>8}  {address_of(config)}")
-        if not is_done:
+        if state != DONE:
             total = None if total is None or seconds is None else total + seconds
     print(f"{len(configs)} runs; about {clock(None if total is None else total / jobs)} to go with {jobs} at once")
     if configs[0].tier == "imagenet":
@@ -167,3 +169,14 @@ def dry_run(configs: list[Config], jobs: int, images_per_second: float | None) -
 
         print("\n".join(projected_cost(configs, images_per_second)))
     return 0
+
+
+def state_of(config: Config) -> str:
+    """Say in a word how far a run is."""
+    run = Run(run_folder(config))
+    try:
+        if finished_run(config):
+            return DONE
+        return "interrupted" if run.config and not run.has_summary else "to do"
+    except Damaged:
+        return "damaged"

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
+from bn_repro.records.damage import MAX_BYTES, MAX_BYTES_OF_OTHERS, Damaged, Missing, check_size, read_whole
+
 SUFFIX = ".zip"
+DEPTH = 4  # of a file inside: experiment, tier, name, file
 DATE = (1980, 1, 1, 0, 0, 0)  # of every file inside, so that equal runs give equal bytes
 PERMISSIONS = 0o100644 << 16
 COMPRESSED_ALREADY = ".npz"
@@ -35,21 +38,36 @@ def read(path: Path) -> bytes:
     """Return a file's bytes, from the disk or from an archive that the path leads into.
 
     Raises:
-        OSError: it is not there.
-        zipfile.BadZipFile: the archive is damaged.
+        Missing: it is not there.
+        Damaged: it, or the archive, cannot be read.
     """
     place = archive_and_name(path)
     if place is None:
-        return path.read_bytes()
-    archive, name = place
-    if name not in opened(archive).NameToInfo:
-        raise FileNotFoundError(f"{archive} has no {name}")
-    return opened(archive).read(name)
+        return read_whole(path)
+    content = opened(place[0])
+    if place[1] not in content.NameToInfo:
+        raise Missing(path)
+    check_size(path, content.NameToInfo[place[1]].file_size, MAX_BYTES.get(path.name, MAX_BYTES_OF_OTHERS))
+    try:
+        return content.read(place[1])
+    except Exception as error:  # a bad sum, or what its decompressor raises
+        raise Damaged(path, str(error) or type(error).__name__) from error
+
+
+def state_of(path: Path) -> tuple[int, ...] | None:
+    """Return what is another where a file, or the archive that it is in, has been written anew; None where there is none."""
+    place = archive_and_name(path)
+    try:
+        state = (path if place is None else place[0]).stat()
+    except OSError:
+        return None
+    return state.st_ino, state.st_size, state.st_mtime_ns
 
 
 def files_in(archive: Path) -> list[Path]:
-    """List the paths of all files in an archive, in order of their names; none if there is no archive."""
-    return sorted(archive / name for name in opened(archive).NameToInfo) if archive.is_file() else []
+    """List the paths of all files of runs in an archive, in order of their names; none if there is no archive."""
+    names = opened(archive).NameToInfo if archive.is_file() else ()
+    return sorted(archive / name for name in names if len(name.split("/")) == DEPTH and not {"", ".", ".."} & set(name.split("/")))
 
 
 def archive_and_name(path: Path) -> tuple[Path, str] | None:
@@ -61,11 +79,18 @@ def archive_and_name(path: Path) -> tuple[Path, str] | None:
 
 
 def opened(archive: Path) -> zipfile.ZipFile:
-    """Return an archive, read once for as long as it does not change."""
-    state = archive.stat()
-    return _read_whole(archive, state.st_mtime_ns, state.st_size)
+    """Return an archive, read once for as long as it does not change.
+
+    Raises:
+        Damaged: it is none.
+    """
+    return _opened(archive, state_of(archive))
 
 
 @lru_cache(maxsize=NUM_OPEN)
-def _read_whole(archive: Path, modified: int, size: int) -> zipfile.ZipFile:
-    return zipfile.ZipFile(io.BytesIO(archive.read_bytes()))
+def _opened(archive: Path, state: tuple[int, ...] | None) -> zipfile.ZipFile:
+    content = read_whole(archive)
+    try:
+        return zipfile.ZipFile(io.BytesIO(content))
+    except Exception as error:
+        raise Damaged(archive, str(error) or type(error).__name__) from error

@@ -1,12 +1,14 @@
 """How hundreds of small arrays become one small file: equal measures of all sites as one, bytes of equal significance together."""
 
 import io
+import math
 import zipfile
-from pathlib import Path
 
 import numpy as np
+from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
 
 NAMES, GROUPS = "names", "groups"  # of all arrays, in their order: what they are called, and which group each is in
+MAX_UNPACKED = 4 * 2**30  # bytes
 
 
 def packed(arrays: dict[str, np.ndarray]) -> bytes:
@@ -34,16 +36,39 @@ def packed(arrays: dict[str, np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
-def unpacked(file: Path | io.BytesIO) -> dict[str, np.ndarray]:
-    """Return the arrays of a file that `packed` made, in their order, or of one that has each by itself, as older records do."""
-    with np.load(file) as stored:
-        content = {name: stored[name] for name in stored.files}
-    if GROUPS not in content:
-        return content
-    names, group_of = content.pop(NAMES).tolist(), content.pop(GROUPS).tolist()
+def unpacked(content: bytes) -> dict[str, np.ndarray]:
+    """Return the arrays that `packed` encoded, in their order, or those of an npz that has each by itself, as older records do.
+
+    Raises:
+        Exception: of one kind or another, where the bytes are not such a file; never is more kept than `MAX_UNPACKED`.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as stored:
+        size = sum(entry.file_size for entry in stored.infolist())
+        if size > MAX_UNPACKED:
+            raise ValueError(f"it unpacks to {size:,} bytes, where at most {MAX_UNPACKED:,} can be")
+        arrays = {entry.filename.removesuffix(".npy"): array_in(stored.read(entry)) for entry in stored.infolist()}
+    if GROUPS not in arrays:
+        return arrays
+    names, group_of = arrays.pop(NAMES).tolist(), arrays.pop(GROUPS).tolist()
     groups = {}
-    for group, planes in content.items():
+    for group, planes in arrays.items():
         number, dtype, *shape = group.split(",")
         items = np.frombuffer(bytearray(planes.T.tobytes()), dtype)
         groups[int(number)] = iter(items.reshape(group_of.count(int(number)), *map(int, shape)))
-    return {name: next(groups[number]) for name, number in zip(names, group_of)}
+    return {name: next(groups[number]) for name, number in zip(names, group_of, strict=True)}
+
+
+def array_in(content: bytes) -> np.ndarray:
+    """Return the array of an npy file, whose header is believed only where the bytes that follow are as many.
+
+    Raises:
+        ValueError: they are not, or it holds Python objects.
+    """
+    stream = io.BytesIO(content)
+    read_header = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}[read_magic(stream)]
+    shape, is_fortran, dtype = read_header(stream)
+    size = math.prod(shape) * dtype.itemsize
+    if dtype.hasobject or size != len(content) - stream.tell():
+        raise ValueError(f"an array of {size:,} bytes is promised and {len(content) - stream.tell():,} follow")
+    items = np.frombuffer(bytearray(content[stream.tell() :]), dtype)
+    return items.reshape(shape, order="F" if is_fortran else "C")

@@ -8,7 +8,7 @@ from bn_repro.report.claim_table import by_group, cells, counted, headers, markd
 from bn_repro.report.comparison import compared
 from bn_repro.report.headline import headline_rows
 from bn_repro.report.report import Chapter, Report
-from bn_repro.report.statements import HOW_TO_READ, controls, evidence, false_discoveries
+from bn_repro.report.statements import HOW_TO_READ, controls, evidence, false_discoveries, left_out
 from bn_repro.report.web_page import as_html
 from bn_repro.verdicts.judging import Answer
 from bn_repro.verdicts.rules import NOT_RUN
@@ -45,8 +45,8 @@ def as_markdown(report: Report) -> str:
     ]
     lines = [*lines[:3], "", *lines[3:], "", *headline_table(report), "", HOW_TO_READ, ""]
     lines += [sentence for sentence in (false_discoveries(report.answers), controls(report.answers)) if sentence]
-    comparison = compared(report.answers, report.published)
-    lines += ["", comparison] if comparison else []
+    for statement in (compared(report.answers, report.published), left_out(report.left_out)):
+        lines += ["", statement] if statement else []
     for chapter in shown:
         lines += ["", *chapter_in_markdown(report, chapter)]
     lines += ["", f"Not run in this tier: {', '.join(empty)}."] if empty else []

@@ -1,11 +1,12 @@
 """What a report is: the answers of a tier study by study, what is drawn from its records, and the published answers beside them."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bn_repro.records import files
+from bn_repro.records.reading import read_claims_or_warn
+from bn_repro.records.record import damage_in
 from bn_repro.report.exhibit import Exhibit
 from bn_repro.studies import STUDIES
 from bn_repro.studies.study import Figure, Study
@@ -44,11 +45,13 @@ class Report:
 
     Args:
         published: the rows of the tier's published `claims.json`, by claim id; none where there is nothing to compare with.
+        left_out: what is damaged or missing in the finished runs that the answers do without.
     """
 
     tier: str
     chapters: Sequence[Chapter]
     published: Mapping[str, dict]
+    left_out: Sequence[str]
 
     @property
     def answers(self) -> Sequence[Answer]:
@@ -77,8 +80,7 @@ def build_report(
     """
     claims = [claim for study in studies for claim in study.claims]
     answers = {answer.id: answer for answer in judge_all(root, tier, claims, read_rule_commits(CHECKOUT))}
-    path = published / files.CLAIMS if published else None
-    beside = {row["id"]: row for row in json.loads(path.read_text())} if path and path.exists() else {}
+    beside = read_claims_or_warn(published / files.CLAIMS) if published else {}
     return Report(
         tier,
         [
@@ -86,6 +88,7 @@ def build_report(
             for study in studies
         ],
         beside,
+        [str(damage) for damage in damage_in(root, tier)] if has_figures else (),
     )
 
 

@@ -33,3 +33,8 @@ def evidence(answer: Answer) -> str:
     """Say by which rule a claim is judged, and of when."""
     commit = f"; last changed in commit {answer.rule_commit[:12]}" if answer.rule_commit else ""
     return f"{answer.rule}{commit}" + (f"; changed after a look: {answer.after_look}" if answer.after_look else "")
+
+
+def left_out(damages: Sequence[str]) -> str:
+    """Name the finished runs that the answers do without; empty if there are none."""
+    return f"Left out, since a file is not what was written: {'; '.join(f'`{damage}`' for damage in damages)}." if damages else ""

@@ -10,7 +10,7 @@ from bn_repro.report.comparison import compared
 from bn_repro.report.exhibit import Exhibit
 from bn_repro.report.headline import Row, headline_rows
 from bn_repro.report.report import Chapter, Report
-from bn_repro.report.statements import HOW_TO_READ, controls, evidence, false_discoveries
+from bn_repro.report.statements import HOW_TO_READ, controls, evidence, false_discoveries, left_out
 from bn_repro.report.web_style import FILTERS, STYLE
 from bn_repro.verdicts.judging import Answer
 from bn_repro.verdicts.rules import INCONCLUSIVE, NOT_RUN
@@ -23,6 +23,7 @@ def as_html(report: Report) -> str:
     shown = [chapter for chapter in report.chapters if not chapter.is_empty]
     title = f"Batch Normalization, claim by claim: tier {report.tier}"
     about = [HOW_TO_READ, false_discoveries(report.answers), controls(report.answers), compared(report.answers, report.published)]
+    about.append(left_out(report.left_out))
     empty = ", ".join(chapter.study.title for chapter in report.chapters if chapter.is_empty)
     links = [("summary", "Summary"), *((chapter.study.name, chapter.study.title) for chapter in shown), ("rules", "Rules")]
     return PAGE.format(

@@ -1,11 +1,9 @@
 """What the learning rate of a step is, and whether it has a row of metrics, as pure functions of the step."""
 
 import math
-from functools import cache
 
 from bn_repro.config import TrainConfig
-
-FIRST_EXTRA_ROW = 10  # before it a row after every step would say little
+from bn_repro.records.cadence import extra_rows
 
 
 def lr_at(step: int, config: TrainConfig) -> float:
@@ -25,13 +23,3 @@ def lr_at(step: int, config: TrainConfig) -> float:
 def has_row(step: int, config: TrainConfig) -> bool:
     """Say whether accuracy is measured before a step: every `eval_every` steps, at the end, and as early as `row_spacing` asks for."""
     return step % config.eval_every == 0 or step == config.steps or step in extra_rows(config.eval_every, config.row_spacing)
-
-
-@cache
-def extra_rows(eval_every: int, spacing: float | None) -> frozenset[int]:
-    """Return the steps of the rows that stand in geometric distances, up to where rows every `eval_every` steps are as close."""
-    steps, step = [], FIRST_EXTRA_ROW
-    while spacing and step * spacing < eval_every:
-        steps.append(step)
-        step = max(step + 1, math.floor(step * (1 + spacing)))
-    return frozenset(steps)

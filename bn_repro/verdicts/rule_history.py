@@ -4,7 +4,7 @@ import ast
 import hashlib
 import inspect
 import io
-import json
+import sys
 import textwrap
 import tokenize
 import types
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from bn_repro.records import files
+from bn_repro.records.damage import Damaged
+from bn_repro.records.reading import read_rules
 from bn_repro.verdicts.claim import Claim
 
 ROOMS = ("bn_repro.measures", "bn_repro.studies", "bn_repro.verdicts")  # whose functions decide
@@ -67,12 +69,16 @@ def code_of(function: Any) -> str:
 
 def read_rule_commits(root: Path) -> dict[str, str]:
     """Return the commit that last changed each claim's rule or measure, by the claim's id."""
-    return {id: row["commit"] for id, row in read(root).items()}
+    try:
+        return {id: row["commit"] for id, row in read(root).items()}
+    except Damaged as damage:
+        print(f"warning: {damage}", file=sys.stderr)
+        return {}
 
 
 def read(root: Path) -> dict[str, dict[str, str]]:
     path = root / files.RULES
-    return json.loads(path.read_text()) if path.exists() else {}
+    return read_rules(path) if path.exists() else {}
 
 
 def updated(history: dict[str, dict[str, str]], claims: Sequence[Claim], commit: str, means_the_same: bool) -> dict[str, dict[str, str]]:

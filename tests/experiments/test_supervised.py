@@ -21,11 +21,14 @@ from bn_repro.data.images import Batches, load_images
 from bn_repro.data.sources import DATASETS
 from bn_repro.experiments import supervised
 from bn_repro.launcher import grids, runs
+from bn_repro.launcher.child import DONE, FAILED, INTERRUPTED, SKIPPED
 from bn_repro.launcher.grids import configs_of, experiments, grid
-from bn_repro.launcher.runs import DONE, FAILED, INTERRUPTED, SKIPPED, run_here, run_many
+from bn_repro.launcher.runs import run_here, run_many
 from bn_repro.networks import build_network
 from bn_repro.records import files
-from bn_repro.records.record import DIVERGED, FINISHED, Run, RunBusy, RunWriter, run_folder
+from bn_repro.records.lock import RunBusy
+from bn_repro.records.record import DIVERGED, FINISHED, Run, run_folder
+from bn_repro.records.writing import RunWriter
 from bn_repro.training.loop import Interrupted, evaluate
 
 pytestmark = pytest.mark.usefixtures("restored_torch_settings")

@@ -5,7 +5,8 @@ import pytest
 from scipy.stats import ks_2samp, wasserstein_distance
 
 from bn_repro.measures.drift import drift, kolmogorov_smirnov, over_depth, percentile_path, wasserstein
-from bn_repro.records.record import Run, RunWriter
+from bn_repro.records.record import Run
+from bn_repro.records.writing import RunWriter
 from bn_repro.studies.sigmoid_network import distance_to_final
 
 LOW, HIGH, BINS = -10.0, 10.0, 100

@@ -12,7 +12,9 @@ from made_up_records import ENVIRONMENT, MadeUp, percentiles_moving, write
 from bn_repro.launcher.grids import CONFIGS, configs_of, experiments
 from bn_repro.launcher.runs import estimated_seconds
 from bn_repro.records import archive, files
-from bn_repro.records.record import RunWriter, address_of, archive_of, experiments_in, find_run, find_runs, run_folder
+from bn_repro.records.damage import Missing
+from bn_repro.records.record import address_of, archive_of, experiments_in, find_run, find_runs, run_folder
+from bn_repro.records.writing import RunWriter
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ def test_archived_runs_read_as_folders_do(tmp_path, content):
         assert all(np.array_equal(array, other.activations[name]) for name, array in one.activations.items())
     nowhere = find_run(tmp_path / "archives", "e/quick/none-s2")
     assert not nowhere.is_complete and nowhere.config == {} and nowhere.activations == {}
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(Missing):
         nowhere.metrics  # noqa: B018
 
 
