@@ -14,12 +14,12 @@ FLOORS = (
     ("config",),
     (*(f"records.{module}" for module in RECORDS.split()), "records", "norms", "data"),
     ("networks", "probes", "training", "verdicts", "measures", "figures"),
-    ("experiments", "studies", "comparison"),
+    ("experiments", "studies", "comparison", "plot"),
     ("report", "launcher"),
     ("dashboard", "benchmarks"),
     ("scripts",),
 )
-RIGHT_TOWER = ("measures", "verdicts", "figures", "studies", "comparison", "report")
+RIGHT_TOWER = ("measures", "verdicts", "figures", "studies", "comparison", "plot", "report")
 HEAVY = {"torch", "torchvision", "timm", "wandb", "scipy", "matplotlib"}
 
 

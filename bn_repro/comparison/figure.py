@@ -9,15 +9,12 @@ from matplotlib.figure import Figure
 
 from bn_repro.comparison.numbers import SHARES, Line
 from bn_repro.comparison.settings import Setting, in_words, short_names, shown
-from bn_repro.figures.style import new_figure, thousands
+from bn_repro.figures.style import COLOURS, LINES, new_figure, thousands
 from bn_repro.records.record import Run
 
 FEWEST_POINTS = 3  # of a knob, to be an axis
 MOST_TICKS = 12
 WIDE = 8  # times the smallest value: from there on an axis is logarithmic
-# Okabe and Ito's colours; lines differ too, for grey.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#111111", "#B8860B")
-LINES = ("-", "--", "-.", ":")
 
 
 def draw(lines: Sequence[Line], knobs: Sequence[str], metric: str) -> Figure:

@@ -1,6 +1,6 @@
 """How the distributions of every layer move in training: percentiles, histograms and drift, with and without BN (Figures 1b, 1c)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from bn_repro.figures.style import SETTINGS, STYLES, Arm, thousands
 from bn_repro.measures.drift import INPUTS, kolmogorov_smirnov, layers_at
-from bn_repro.records.record import Run
 
+Arrays = Mapping[str, np.ndarray]  # {"step": (R,), "<layer>/<place>/<measure>": (R, ...)}, a run's or a recorder's
 MOST_RIDGES = 8
 MOST_LAYERS = 3  # of histograms over training, which need room
 PLACES = {"before_norm": "before the norm", "after_norm": "after the norm, before the nonlinearity"}
@@ -91,10 +91,10 @@ def figure_ridges(arms: Sequence[Arm]) -> Figure:
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(2.4 * len(layers) + 1.2, 2.7 * len(runs)))
         axes = figure.subplots(len(runs), len(layers), squeeze=False, sharex="col")
-    bounds = [central_range([run for _, run in runs], f"{layer}/{INPUTS}") for layer in layers]
+    bounds = [central_range([run.activations for _, run in runs], f"{layer}/{INPUTS}") for layer in layers]
     for row, (label, run) in zip(axes, runs):
         for axis, layer, shown in zip(row, layers, bounds):
-            draw_ridges(axis, run, f"{layer}/{INPUTS}", STYLES[label].color, shown)
+            draw_ridges(axis, run.activations, f"{layer}/{INPUTS}", STYLES[label].color, shown)
             axis.set_title(f"{short_name(layer)}\n{label}", fontsize=8, loc="left")
         row[0].set_ylabel("training steps")
     for axis, shown in zip(axes[-1], bounds):
@@ -102,10 +102,10 @@ def figure_ridges(arms: Sequence[Arm]) -> Figure:
     return figure
 
 
-def draw_ridges(axis: Axes, run: Run, site: str, color: str, shown: tuple[float, float]) -> None:
+def draw_ridges(axis: Axes, arrays: Arrays, site: str, color: str, shown: tuple[float, float]) -> None:
     """Draw densities upwards from baselines, the first step's lowest; each as high as the highest of them all allows."""
-    histograms = run.activations[f"{site}/histogram"].astype(float)
-    edges = edges_of(run, site)
+    histograms = arrays[f"{site}/histogram"].astype(float)
+    edges = edges_of(arrays, site)
     centers = (edges[1:] + edges[:-1]) / 2
     is_shown = (edges[1:] > shown[0]) & (edges[:-1] < shown[1])
     chosen = spread(range(len(histograms)), MOST_RIDGES)
@@ -114,20 +114,20 @@ def draw_ridges(axis: Axes, run: Run, site: str, color: str, shown: tuple[float,
     for level, row in reversed(list(enumerate(chosen))):
         ridge = level + height * densities[row][is_shown]
         axis.fill_between(centers[is_shown], level, ridge, facecolor=(color, 0.45), edgecolor=color, linewidth=0.8, zorder=2 - level / 100)
-    axis.set_yticks(range(len(chosen)), [thousands(float(step)) for step in run.activations["step"][chosen]])
+    axis.set_yticks(range(len(chosen)), [thousands(float(step)) for step in arrays["step"][chosen]])
     axis.tick_params(axis="y", labelsize=8, length=0)
     axis.grid(visible=False)
 
 
-def edges_of(run: Run, site: str) -> np.ndarray:
-    low, high = run.activations[f"{site}/range"][0]
-    return np.linspace(low, high, run.activations[f"{site}/histogram"].shape[1] + 1)
+def edges_of(arrays: Arrays, site: str) -> np.ndarray:
+    low, high = arrays[f"{site}/range"][0]
+    return np.linspace(low, high, arrays[f"{site}/histogram"].shape[1] + 1)
 
 
-def central_range(runs: Sequence[Run], site: str) -> tuple[float, float]:
+def central_range(recorded: Sequence[Arrays], site: str) -> tuple[float, float]:
     """Return the interval of all but half a percent of the values on either side, over the whole of training and all runs."""
-    counts = sum(run.activations[f"{site}/histogram"].sum(0, dtype=float) for run in runs)
-    shares, edges = np.cumsum(counts) / counts.sum(), edges_of(runs[0], site)
+    counts = sum(arrays[f"{site}/histogram"].sum(0, dtype=float) for arrays in recorded)
+    shares, edges = np.cumsum(counts) / counts.sum(), edges_of(recorded[0], site)
     first, last = np.searchsorted(shares, [0.005, 0.995])
     return float(edges[first]), float(edges[last + 1])
 
@@ -141,7 +141,9 @@ def spread(items: Sequence[Any], number: int) -> list[Any]:
 def figure_drift(arms: Sequence[Arm]) -> Figure:
     """Draw, for every layer and record, how far its distribution is from its final one; a panel for each arm, means over seeds."""
     maps = {
-        (place, label): mean_of_common([distances_to_final(run, place) for run in runs]) for place in PLACES for label, runs in arms
+        (place, label): mean_of_common([distances_to_final(run.activations, place) for run in runs])
+        for place in PLACES
+        for label, runs in arms
     }  # (layers, records) each
     highest = max(float(np.nanmax(distances)) for distances in maps.values())
     with matplotlib.rc_context({**SETTINGS, "axes.grid": False}):
@@ -170,7 +172,7 @@ def mean_of_common(maps: Sequence[np.ndarray]) -> np.ndarray:
     return np.mean([distances[:, :length] for distances in maps], axis=0)
 
 
-def distances_to_final(run: Run, place: str) -> np.ndarray:
+def distances_to_final(arrays: Arrays, place: str) -> np.ndarray:
     """Return the Kolmogorov-Smirnov distance of each record of each layer to its last: (layers, records)."""
-    histograms = [run.activations[f"{layer}/{place}/histogram"] for layer in layers_at(run.activations, place)]
+    histograms = [arrays[f"{layer}/{place}/histogram"] for layer in layers_at(arrays, place)]
     return np.stack([kolmogorov_smirnov(counts, counts[-1:]) for counts in histograms])

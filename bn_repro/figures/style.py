@@ -39,6 +39,9 @@ STYLES = {
     "Inception at x30": Style("#B8860B", (0, (1, 3))),
     "Inception with sigmoid": Style("#CC79A7", "--"),
 }
+# Of what is no arm of ours, in order; lines differ too, for grey.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#111111", "#B8860B")
+LINES = ("-", "--", "-.", ":")
 PNG_DOTS_PER_INCH = 150
 SETTINGS = {
     "svg.fonttype": "none",

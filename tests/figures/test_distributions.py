@@ -27,14 +27,14 @@ def test_layers_stand_as_in_figure_5():
 
 
 def test_what_pictures_draw_is_what_records_hold(plain):
-    distances = distances_to_final(plain, "after_norm")
+    distances = distances_to_final(plain.activations, "after_norm")
     assert distances.shape == (2, len(STEPS)) and np.all(distances[:, -1] == 0) and np.all(np.diff(distances) <= 0)
     steps, shifts = shift_over_steps(plain, "shift")
     assert steps.tolist() == list(STEPS) and shifts == pytest.approx([1.2] * len(STEPS))  # of depths 1 and 2, at 0.8 each
     spectra = final_spectra(plain)
     assert list(spectra) == list(LAYERS[:2])
     assert spectra["hidden.0"][0] == pytest.approx(np.exp(-0.8)) and spectra["hidden.0"][100] == pytest.approx(np.exp(0.8))
-    low, high = central_range([plain], "hidden.0/after_norm")
+    low, high = central_range([plain.activations], "hidden.0/after_norm")
     assert low == pytest.approx(-2.0) and high == pytest.approx(6.0)  # the values go from -2 + 0 to 2 + 4
 
 
