@@ -65,14 +65,15 @@ def publish(tier: str, left_out: Sequence[str] = ()) -> int:
         files.write_atomically(archive_of(unfinished / files.PUBLISHED_RUNS, experiment), content)
     report = build_report(unfinished / files.PUBLISHED_RUNS, tier, None)
     write_report(report, unfinished)
+    readme = with_results(README.read_text(), report, (folder / files.REPORT_TEXT).as_posix()) if tier == README_TIER else None
     outgoing = folder.with_name(f".{tier}.old")
     shutil.rmtree(outgoing, ignore_errors=True)
     if folder.exists():
         folder.rename(outgoing)
     unfinished.rename(folder)
     shutil.rmtree(outgoing, ignore_errors=True)
-    if tier == README_TIER:
-        files.write_atomically(README, with_results(README.read_text(), report, (folder / files.REPORT_TEXT).as_posix()).encode())
+    if readme is not None:
+        files.write_atomically(README, readme.encode())
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"published {len(configs)} runs, {size / 1e6:.1f} MB, in {folder}")
     return 0

@@ -17,6 +17,25 @@ from bn_repro.report.report import Report, build_report
 from bn_repro.report.terminal import headline_table
 
 
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
+    parser.add_argument("--tier", default="quick", choices=TIERS)
+    parser.add_argument("--wandb", default="disabled", choices=("online", "offline", "disabled"), help="log the report as a W&B run")
+    parser.add_argument("--project", default="bn-repro", help="W&B project")
+    parser.add_argument("--entity", help="W&B user or team; the login's if not given")
+    parser.add_argument("--folder", default="results/wandb", help="where offline W&B runs are kept")
+    arguments = parser.parse_args()
+    report = build_report(RUNS, arguments.tier, PUBLISHED / arguments.tier)
+    for damage in report.left_out:
+        print(f"warning: left out: {damage}", file=sys.stderr)
+    console = Console()
+    console.print(headline_table(report, console.width))
+    print(f"report: {write_report(report, REPORTS / arguments.tier)}")
+    if arguments.wandb == "disabled":
+        return 0
+    return send(report, WandbConfig(arguments.wandb, arguments.project, arguments.entity, arguments.folder))
+
+
 def send(report: Report, settings: WandbConfig) -> int:
     """Log the report as a W&B run; say where it is, or in one line why it is not."""
     from bn_repro.dashboard.report_run import log_report
@@ -34,19 +53,4 @@ def send(report: Report, settings: WandbConfig) -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
-    parser.add_argument("--tier", default="quick", choices=TIERS)
-    parser.add_argument("--wandb", default="disabled", choices=("online", "offline", "disabled"), help="log the report as a W&B run")
-    parser.add_argument("--project", default="bn-repro", help="W&B project")
-    parser.add_argument("--entity", help="W&B user or team; the login's if not given")
-    parser.add_argument("--folder", default="results/wandb", help="where offline W&B runs are kept")
-    arguments = parser.parse_args()
-    tier = arguments.tier
-    report = build_report(RUNS, tier, PUBLISHED / tier)
-    for damage in report.left_out:
-        print(f"warning: left out: {damage}", file=sys.stderr)
-    console = Console()
-    console.print(headline_table(report, console.width))
-    print(f"report: {write_report(report, REPORTS / tier)}")
-    if arguments.wandb != "disabled":
-        sys.exit(send(report, WandbConfig(arguments.wandb, arguments.project, arguments.entity, arguments.folder)))
+    sys.exit(main())

@@ -65,5 +65,5 @@ def ordered(names: Sequence[str], studies: Sequence[Study], seconds_of: Callable
         return sum(known) if known else math.inf
 
     by_haste = sorted(studies, key=lambda study: (not any(claim.headline for claim in study.claims), seconds(study)))
-    place = {name: number for number, name in reversed(list(enumerate(name for study in by_haste for name in study.experiments)))}
-    return sorted(names, key=lambda name: place.get(name.split("/")[0], len(place)))
+    in_order = list(dict.fromkeys(experiment for study in by_haste for experiment in study.experiments))
+    return sorted(names, key=lambda name: in_order.index(base) if (base := name.split("/")[0]) in in_order else len(in_order))

@@ -19,7 +19,7 @@ from bn_repro.records.files import PUBLISHED, REPORTS, RUNS
 from bn_repro.records.record import Run, address_of, finished_run, run_folder
 
 # Each run's process imports this file once more, so what only this process needs is imported where it is used.
-WIDTH_OF_A_FILE = 120  # columns, where what is printed goes to no terminal
+WIDTH_OF_A_FILE = 160  # columns, where what is printed goes to no terminal
 
 
 def main() -> int:
@@ -86,25 +86,26 @@ class Verdicts:
         ended = [study for study in STUDIES if experiment in study.experiments and not self.open & set(study.experiments)]
         for chapter in build_report(RUNS, self.tier, None, ended, has_figures=False).chapters:
             if chapter.answered:
-                self.console.print(chapter_lines(chapter))
+                self.console.print(chapter_lines(chapter, chapter.answered))
 
 
 def last_screen(tier: str, claims: frozenset[str] | None, has_all_claims: bool, console: Console) -> None:
     """Write the report; print the first table, or the claims that were asked for, and where the report is."""
-    from bn_repro.report.comparison import compared
+    from bn_repro.report.agreement import agreement
     from bn_repro.report.page import write_report
     from bn_repro.report.report import build_report
-    from bn_repro.report.terminal import claim_lines, headline_table
+    from bn_repro.report.terminal import chapter_lines, headline_table
 
     report = build_report(RUNS, tier, PUBLISHED / tier)
     for damage in report.left_out:
         print(f"warning: left out: {damage}", file=sys.stderr)
     page = write_report(report, REPORTS / tier)
-    if has_all_claims or claims is not None:
-        console.print(claim_lines([answer for answer in report.answers if has_all_claims or answer.id in claims]))
+    for chapter in report.chapters if has_all_claims or claims is not None else ():
+        shown = [answer for answer in chapter.answers if has_all_claims or answer.id in claims]
+        console.print(chapter_lines(chapter, shown)) if shown else None
     if claims is None:
         console.print(headline_table(report, console.width))
-    for line in (compared(report.answers, report.published), f"report: {page}"):
+    for line in (agreement(report.answers, report.published), f"report: {page}"):
         console.print(line, highlight=False, markup=False) if line else None
 
 

@@ -1,8 +1,7 @@
 """How answers are written as cells, the same on a page, in a text and on a terminal."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Sequence
 
 from bn_repro.report.report import Report
 from bn_repro.verdicts.judging import Answer
@@ -45,15 +44,18 @@ def what_decides(answer: Answer) -> str:
     return f"{answer.seeds_needed} seeds would decide"
 
 
-def by_group(answers: Sequence[Answer]) -> Iterator[tuple[str, list[Answer]]]:
-    """Split answers where the words that claims share change."""
-    return ((group, list(members)) for group, members in groupby(answers, key=lambda answer: answer.group))
+def by_group(answers: Sequence[Answer]) -> dict[str, list[Answer]]:
+    """Gather the answers whose claims share words, groups in order of their first claim."""
+    groups: dict[str, list[Answer]] = {}
+    for answer in answers:
+        groups.setdefault(answer.group, []).append(answer)
+    return groups
 
 
 def counted(answers: Sequence[Answer]) -> str:
-    """Count the verdicts, as `3 REPRODUCED, 1 PARTLY`."""
-    counts = Counter(answer.verdict for answer in answers)
-    return ", ".join(f"{counts[word]} {word}" for word in VERDICTS if counts[word])
+    """Count the verdicts, as `3 REPRODUCED, 1 PARTLY`; those that have no runs are not counted."""
+    counts = Counter(answer.verdict for answer in answers if answer.verdict != NOT_RUN)
+    return ", ".join(f"{counts[word]} {word}" for word in VERDICTS if counts[word]) or "No claim has runs"
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -1,12 +1,13 @@
 """What the README says of the published results: the findings and the first table, between markers."""
 
-from bn_repro.report.headline import headline_rows
+import re
+
 from bn_repro.report.page import headline_table, slug
 from bn_repro.report.report import Report
-from bn_repro.verdicts.rules import NOT_RUN
 
 START, END = "<!-- {} -->", "<!-- /{} -->"
 FINDINGS, TABLE = "findings", "claims"
+END_OF_SENTENCE = r"(?<=\.) (?=[A-Z])"
 
 
 def with_results(readme: str, report: Report, place: str) -> str:
@@ -20,12 +21,11 @@ def with_results(readme: str, report: Report, place: str) -> str:
 
 
 def findings(report: Report, place: str) -> str:
-    """Return a line for each study that the first table shows: its answer in words."""
-    shown = {row.study.name for row in headline_rows(report) if row.study and row.verdict != NOT_RUN}
+    """Return a line for each study that the first table asks: the first sentence of its answer."""
+    asked = [chapter for chapter in report.chapters if chapter.answered and any(claim.headline for claim in chapter.study.claims)]
     return "\n".join(
-        f"- [{chapter.study.title}]({place}#{slug(chapter.study.title)}): {chapter.in_words}"
-        for chapter in report.chapters
-        if chapter.study.name in shown
+        f"- [{chapter.study.title}]({place}#{slug(chapter.study.title)}). {re.split(END_OF_SENTENCE, chapter.in_words)[0]}"
+        for chapter in asked
     )
 
 

@@ -5,10 +5,9 @@ from pathlib import Path
 
 from bn_repro.records import files
 from bn_repro.report.claim_table import by_group, cells, counted, headers, markdown_table
-from bn_repro.report.comparison import compared
 from bn_repro.report.headline import headline_rows
 from bn_repro.report.report import Chapter, Report
-from bn_repro.report.statements import HOW_TO_READ, controls, evidence, false_discoveries, left_out
+from bn_repro.report.statements import about, evidence, sections
 from bn_repro.report.web_page import as_html
 from bn_repro.verdicts.judging import Answer
 from bn_repro.verdicts.rules import NOT_RUN
@@ -36,24 +35,21 @@ def write_report(report: Report, folder: Path) -> Path:
 
 def as_markdown(report: Report) -> str:
     shown = [chapter for chapter in report.chapters if not chapter.is_empty]
-    empty = [chapter.study.title for chapter in report.chapters if chapter.is_empty]
-    lines = [
+    empty = ", ".join(chapter.study.title for chapter in report.chapters if chapter.is_empty)
+    blocks = [
         f"# Batch Normalization, claim by claim: tier `{report.tier}`",
-        "",
-        f"{counted([answer for chapter in shown for answer in chapter.answered]) or 'No claim has runs'}.",
-        *(f"- [{chapter.study.title}](#{slug(chapter.study.title)})" for chapter in shown),
+        f"{counted(report.answers)}.",
+        "\n".join(f"- [{chapter.study.title}](#{slug(chapter.study.title)})" for chapter in shown),
+        "\n".join(headline_table(report)),
+        *about(report),
+        *(block for chapter in shown for block in chapter_in_markdown(report, chapter)),
+        f"Not run in this tier: {empty}." if empty else "",
+        "## Rules",
+        "\n".join(f"- `{answer.id}`: {evidence(answer)}" for answer in report.answers),
+        "## Made with",
+        "\n".join(f"- {machine}" for machine in report.machines),
     ]
-    lines = [*lines[:3], "", *lines[3:], "", *headline_table(report), "", HOW_TO_READ, ""]
-    lines += [sentence for sentence in (false_discoveries(report.answers), controls(report.answers)) if sentence]
-    for statement in (compared(report.answers, report.published), left_out(report.left_out)):
-        lines += ["", statement] if statement else []
-    for chapter in shown:
-        lines += ["", *chapter_in_markdown(report, chapter)]
-    lines += ["", f"Not run in this tier: {', '.join(empty)}."] if empty else []
-    lines += ["", "## Rules", ""]
-    lines += [f"- `{answer.id}`: {evidence(answer)}" for answer in report.answers]
-    lines += ["", "## Made with", "", *(f"- {machine}" for machine in report.machines)]
-    return "\n".join(lines) + "\n"
+    return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 def slug(title: str) -> str:
@@ -72,21 +68,21 @@ def headline_table(report: Report, place: str = "") -> list[str]:
 
 def chapter_in_markdown(report: Report, chapter: Chapter) -> Iterator[str]:
     study = chapter.study
-    yield from (f"## {study.title}", "", f"*{study.question}* (section {study.sections})", "")
+    yield from (f"## {study.title}", f"*{study.question}* ({sections(study)})")
     if chapter.answered or not study.claims:
-        yield from (chapter.in_words, "")
+        yield chapter.in_words
     if chapter.answered:
         rows = [headers(report)]
-        for group, answers in by_group(chapter.answered):
+        for group, answers in by_group(chapter.answered).items():
             rows += [(f"**{group}**", *[""] * (len(rows[0]) - 1))] if group else []
             rows += [in_a_row(report, answer) for answer in answers]
-        yield from (*markdown_table(rows), "")
-    not_run = [answer.id for answer in chapter.answers if answer not in chapter.answered]
-    if not_run:
-        yield from (f"Not run in this tier: {', '.join(f'`{id}`' for id in not_run)}.", "")
+        yield "\n".join(markdown_table(rows))
+    if chapter.not_run:
+        yield f"Not run in this tier: {', '.join(f'`{answer.id}`' for answer in chapter.not_run)}."
     for exhibit in chapter.exhibits:
-        shown = markdown_table(exhibit.rows) if exhibit.rows else [f"![{exhibit.figure.alt}]({files.FIGURES}/{exhibit.name}.svg)"]
-        yield from (f"### {exhibit.figure.title}", "", *shown, "", exhibit.caption, "", f"`{exhibit.command}`", "")
+        yield f"### {exhibit.figure.title}"
+        yield "\n".join(markdown_table(exhibit.rows)) if exhibit.rows else f"![{exhibit.figure.alt}]({files.FIGURES}/{exhibit.name}.svg)"
+        yield from (exhibit.caption, f"`{exhibit.command}`")
 
 
 def in_a_row(report: Report, answer: Answer) -> tuple[str, ...]:

@@ -35,6 +35,10 @@ class Chapter:
         return [answer for answer in self.answers if answer.verdict != NOT_RUN]
 
     @property
+    def not_run(self) -> Sequence[Answer]:
+        return [answer for answer in self.answers if answer.verdict == NOT_RUN]
+
+    @property
     def is_empty(self) -> bool:
         return not (self.answered or self.exhibits)
 

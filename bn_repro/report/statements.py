@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+from bn_repro.report.agreement import agreement
+from bn_repro.report.report import Report
+from bn_repro.studies.study import Study
 from bn_repro.verdicts.judging import Answer, controls_reproduced, false_expected
 from bn_repro.verdicts.numbers import number
 from bn_repro.verdicts.rules import REPRODUCED
@@ -15,18 +18,35 @@ HOW_TO_READ = (
 )
 
 
+def about(report: Report) -> list[str]:
+    """Return what is said once of the whole report."""
+    says = (
+        HOW_TO_READ, false_discoveries(report.answers), controls(report.answers),
+        agreement(report.answers, report.published), left_out(report.left_out),
+    )  # fmt: skip
+    return [sentence for sentence in says if sentence]
+
+
 def false_discoveries(answers: Sequence[Answer]) -> str:
     """Say how many of the claims called REPRODUCED may be false."""
     num_found = sum(answer.verdict == REPRODUCED for answer in answers)
-    expected = number(false_expected(answers))
-    return f"Of {num_found} claims called REPRODUCED at most {expected} {'is' if expected == '1' else 'are'} expected to be false."
+    if num_found == 0:
+        return "No claim is called REPRODUCED."
+    return f"Of {num_found} claims called REPRODUCED, at most {number(false_expected(answers))} are false on average."
 
 
 def controls(answers: Sequence[Answer]) -> str:
     """Say how many negative controls reproduce their claim all the same."""
     num_reproduced, num_controls, allowed = controls_reproduced(answers)
+    if num_controls == 0:
+        return "No negative control has runs."
     says = "says" if num_reproduced == 1 else "say"
-    return f"{num_reproduced} of {num_controls} negative controls {says} REPRODUCED; chance allows {number(allowed)}."
+    return f"{num_reproduced} of {num_controls} negative controls {says} REPRODUCED; chance allows {number(allowed)} on average."
+
+
+def sections(study: Study) -> str:
+    """Name the sections of the paper that a study is about."""
+    return f"{'sections' if ',' in study.sections else 'section'} {study.sections}"
 
 
 def evidence(answer: Answer) -> str:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from bn_repro.report.claim_table import VERDICTS, by_group, cells, counted, headers, what_decides
-from bn_repro.report.comparison import compared
 from bn_repro.report.exhibit import Exhibit
 from bn_repro.report.headline import Row, headline_rows
 from bn_repro.report.report import Chapter, Report
-from bn_repro.report.statements import HOW_TO_READ, controls, evidence, false_discoveries, left_out
+from bn_repro.report.statements import about, evidence, sections
 from bn_repro.report.web_style import FILTERS, STYLE
 from bn_repro.verdicts.judging import Answer
 from bn_repro.verdicts.rules import INCONCLUSIVE, NOT_RUN
@@ -22,8 +21,6 @@ def as_html(report: Report) -> str:
     """Return one page that needs no other file."""
     shown = [chapter for chapter in report.chapters if not chapter.is_empty]
     title = f"Batch Normalization, claim by claim: tier {report.tier}"
-    about = [HOW_TO_READ, false_discoveries(report.answers), controls(report.answers), compared(report.answers, report.published)]
-    about.append(left_out(report.left_out))
     empty = ", ".join(chapter.study.title for chapter in report.chapters if chapter.is_empty)
     links = [("summary", "Summary"), *((chapter.study.name, chapter.study.title) for chapter in shown), ("rules", "Rules")]
     return PAGE.format(
@@ -32,9 +29,9 @@ def as_html(report: Report) -> str:
         choices="".join(f'<input type="radio" name="verdict" id="only-{name}"{checked}>' for name, _, checked in FILTERS),
         labels="".join(f'<label for="only-{name}">{words}</label>' for name, words, _ in FILTERS),
         contents="".join(f'<a href="#{place}">{html.escape(words)}</a>' for place, words in links),
-        headline=counted([answer for chapter in shown for answer in chapter.answered]) or "No claim has runs",
+        headline=counted(report.answers),
         headlines="".join(map(html_headline, headline_rows(report))),
-        about="".join(f"<p>{inline_code(text)}</p>" for text in about if text),
+        about="".join(f"<p>{inline_code(text)}</p>" for text in about(report)),
         chapters="\n".join(html_chapter(report, chapter) for chapter in shown),
         empty=f"<p>Not run in this tier: {html.escape(empty)}.</p>" if empty else "",
         rules="".join(f"<li><code>{a.id}</code>: {html.escape(evidence(a))}</li>" for a in report.answers),
@@ -45,17 +42,17 @@ def as_html(report: Report) -> str:
 def html_headline(row: Row) -> str:
     says = html.escape(row.says)
     linked = f'<a href="#{row.answer.id}">{says}</a>' if row.verdict != NOT_RUN else says
-    values = (("the paper", html.escape(row.paper)), ("here", html.escape(row.here)), ("verdict", chip(row.verdict)))
+    values = (("the paper", html.escape(row.paper)), ("here", unbroken(row.here)), ("verdict", chip(row.verdict)))
     return f"<tr><th>{linked}</th>" + "".join(f'<td data-label="{name}">{value}</td>' for name, value in values) + "</tr>"
 
 
 def html_chapter(report: Report, chapter: Chapter) -> str:
     study = chapter.study
-    words = f"<p class='answer'>{html.escape(chapter.in_words)}</p>" if chapter.answered or not study.claims else ""
-    not_run = ", ".join(f"<code>{answer.id}</code>" for answer in chapter.answers if answer not in chapter.answered)
+    words = f"<p class='answer'>{unbroken(chapter.in_words)}</p>" if chapter.answered or not study.claims else ""
+    not_run = ", ".join(f"<code>{answer.id}</code>" for answer in chapter.not_run)
     return (
         f'<section id="{study.name}"><h2>{html.escape(study.title)}</h2>'
-        f"<p class='question'>{html.escape(study.question)} <span>Section {study.sections}</span></p>{words}"
+        f"<p class='question'>{html.escape(study.question)} <span>{sections(study).capitalize()}</span></p>{words}"
         f"{html_claims(report, chapter.answered) if chapter.answered else ''}"
         f"{f'<p class=small>Not run in this tier: {not_run}.</p>' if not_run else ''}"
         f"{''.join(map(html_exhibit, chapter.exhibits))}</section>"
@@ -70,7 +67,7 @@ def html_claims(report: Report, answers: Sequence[Answer]) -> str:
         + (f'<tr class="group"><th colspan="{len(names)}">{html.escape(group)}</th></tr>' if group else "")
         + "".join(html_row(report, answer) for answer in members)
         + "</tbody>"
-        for group, members in by_group(answers)
+        for group, members in by_group(answers).items()
     )
     return f'<table class="claims"><thead><tr>{head}</tr></thead>{body}</table>'
 
@@ -78,7 +75,7 @@ def html_claims(report: Report, answers: Sequence[Answer]) -> str:
 def html_row(report: Report, answer: Answer) -> str:
     names, written = headers(report)[1:], dict(zip(headers(report), cells(report, answer)))
     looked = f"<small>changed after a look: {html.escape(answer.after_look)}</small>" if answer.after_look else ""
-    values = {name: html.escape(written[name]) for name in names}
+    values = {name: unbroken(written[name]) for name in names}
     values["verdict"] = chip(answer.verdict) + (f"<small>{what_decides(answer)}</small>" if answer.verdict == INCONCLUSIVE else "")
     values["control"] = chip(answer.control_verdict) if answer.control_verdict else "none"
     row = "".join(f'<td data-label="{name}">{value}</td>' for name, value in values.items())
@@ -89,7 +86,7 @@ def html_exhibit(exhibit: Exhibit) -> str:
     shown = html_table(exhibit.rows) if exhibit.rows else inline(exhibit.svg, exhibit.figure.alt)
     return (
         f'<figure id="{exhibit.name}"><h3>{html.escape(exhibit.figure.title)}</h3><div class="scroll">{shown}</div>'
-        f"<figcaption>{html.escape(exhibit.caption)}<br><code>{html.escape(exhibit.command)}</code></figcaption></figure>"
+        f"<figcaption>{unbroken(exhibit.caption)}<br><code>{html.escape(exhibit.command)}</code></figcaption></figure>"
     )
 
 
@@ -101,7 +98,12 @@ def html_table(rows: Sequence[Sequence[str]]) -> str:
 def html_cell(text: str) -> str:
     """Escape a cell; one that begins with a verdict and a colon shows it as the claim table does."""
     verdict, colon, rest = text.partition(": ")
-    return f"{chip(verdict)} {html.escape(rest)}" if colon and verdict in VERDICTS else html.escape(text)
+    return f"{chip(verdict)} {unbroken(rest)}" if colon and verdict in VERDICTS else unbroken(text)
+
+
+def unbroken(text: str) -> str:
+    """Escape a text; no line ends inside an interval or a number of seeds."""
+    return html.escape(re.sub(r"\[[^\]]*\]|n = \d+", lambda part: part[0].replace(" ", "\u00a0"), text))
 
 
 def chip(verdict: str) -> str:

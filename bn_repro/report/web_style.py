@@ -46,7 +46,9 @@ tr:target {{ background: #FFF6D6; }}
 .chip.not-reproduced {{ color: #A8261C; }}
 .chip.inconclusive {{ color: #7A5A00; }}
 .chip.not-run {{ color: #666; }}
+td[data-label=n], td[data-label=q] {{ white-space: nowrap; }}
 figure {{ margin: 0; }}
+figcaption {{ margin-top: .4rem; }}
 img {{ width: 100%; height: auto; }}
 code {{ background: #f3f3f3; padding: .05rem .25rem; overflow-wrap: anywhere; }}
 {PICKED}

@@ -43,7 +43,7 @@ def test_claim_table_has_the_numbers_as_numbers(report, root):
     assert (first["id"], first["paper"], first["verdict"], first["control"]) == (
         answer.id, answer.paper, answer.verdict, answer.control_verdict,
     )  # fmt: skip
-    assert first["estimate"] == answer.estimate and first["n"] == "6" and answer.runs[0] in first["runs"]
+    assert first["estimate"] == pytest.approx(answer.estimate) and first["n"] == "6" and answer.runs[0] in first["runs"]
     not_run = next(dict(zip(header, row)) for row in rows if row[header.index("verdict")] == "NOT RUN")
     assert not_run["estimate"] is None and not_run["low"] is None
 

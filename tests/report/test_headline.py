@@ -15,7 +15,8 @@ def test_rows_follow_the_abstract(report):
     assert len(rows) <= MOST_ROWS
     places = [place(row.says) for row in rows]
     assert places == sorted(places) and set(places) == set(range(len(ABSTRACT)))
-    assert [row.says for row in rows if row.answer] == sorted((c.headline for c in CLAIMS if c.headline), key=place)
+    asked = sorted((claim.headline for claim in CLAIMS if claim.headline), key=place)
+    assert [row.says for row in rows if row.answer] == asked
 
 
 def test_what_no_study_asks_yet_says_so(root):

@@ -11,7 +11,7 @@ TOLERANCE = 1e-6  # relative: machines differ in the last bits of a sum, trainin
 MOST_NAMED = 12
 
 
-def compared(answers: Sequence[Answer], published: Mapping[str, dict]) -> str:
+def agreement(answers: Sequence[Answer], published: Mapping[str, dict]) -> str:
     """Say in one sentence whether the answers that have runs are the published ones; empty where none is published."""
     deviations = {
         answer.id: deviation(answer.as_dict(), published[answer.id])

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from bn_repro.report.comparison import MOST_NAMED, compared, deviation, power_of_ten_above
+from bn_repro.report.agreement import MOST_NAMED, agreement, deviation, power_of_ten_above
 from bn_repro.verdicts.rules import NOT_RUN
 
 
@@ -24,22 +24,22 @@ def moved(answer, factor):
 
 
 def test_equal_to_the_last_digits(answers, published):
-    assert f"All {len(answers)} claims" in compared(answers, published) and "within 1e-09" in compared(answers, published)
+    assert f"All {len(answers)} claims" in agreement(answers, published) and "within 1e-09" in agreement(answers, published)
     last_digits = [moved(answers[0], 1 + 3e-8), *answers[1:]]
-    assert f"All {len(answers)} claims" in compared(last_digits, published) and "within 1e-07" in compared(last_digits, published)
+    assert f"All {len(answers)} claims" in agreement(last_digits, published) and "within 1e-07" in agreement(last_digits, published)
 
 
 def test_those_that_differ_are_named_farthest_first(answers, published):
     others = [moved(answers[0], 1.01), moved(answers[1], 1.5), dataclasses.replace(answers[2], n=5), *answers[3:]]
-    said = compared(others, published)
+    said = agreement(others, published)
     assert f"{len(answers) - 3} of {len(answers)} claims" in said
     assert f"these are not: `{answers[2].id}`, `{answers[1].id}`, `{answers[0].id}`." in said
     all_others = [moved(answer, 1.01) for answer in answers if answer.estimate]
-    assert f"and {len(all_others) - MOST_NAMED} more." in compared(all_others, published)
+    assert f"and {len(all_others) - MOST_NAMED} more." in agreement(all_others, published)
 
 
 def test_nothing_published_nothing_said(answers):
-    assert compared(answers, {}) == ""
+    assert agreement(answers, {}) == ""
 
 
 def test_deviation_of_what_is_no_number(answers):
