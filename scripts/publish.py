@@ -17,20 +17,13 @@ from bn_repro.records import archive, files
 from bn_repro.records.damage import Damaged, read_whole
 from bn_repro.records.files import PUBLISHED, RUNS
 from bn_repro.records.record import Run, address_of, archive_of, experiments_in
+from bn_repro.records.thinning import published_files
 from bn_repro.report.first_page import with_results
 from bn_repro.report.page import write_report
 from bn_repro.report.report import build_report
 
 README, README_TIER = Path("README.md"), "long"
 MOST_NAMED = 5
-PUBLISHED_FILES = (
-    files.CONFIG,
-    files.ENVIRONMENT,
-    files.METRICS,
-    files.ACTIVATIONS,
-    files.CORRECT,
-    files.SUMMARY,
-)  # not weights, not checkpoints
 
 
 def publish(tier: str, left_out: Sequence[str] = ()) -> int:
@@ -60,9 +53,9 @@ def publish(tier: str, left_out: Sequence[str] = ()) -> int:
     unfinished = folder.with_name(f".{tier}")
     shutil.rmtree(unfinished, ignore_errors=True)
     for experiment in dict.fromkeys(config.experiment for config in configs):
-        paths = [f"{address_of(config)}/{name}" for config in configs if config.experiment == experiment for name in PUBLISHED_FILES]
-        content = archive.archived({path: (RUNS / path).read_bytes() for path in paths if (RUNS / path).exists()})
-        files.write_atomically(archive_of(unfinished / files.PUBLISHED_RUNS, experiment), content)
+        addresses = [address_of(config) for config in configs if config.experiment == experiment]
+        content = {f"{address}/{name}": bytes_ for address in addresses for name, bytes_ in published_files(RUNS / address).items()}
+        files.write_atomically(archive_of(unfinished / files.PUBLISHED_RUNS, experiment), archive.archived(content))
     report = build_report(unfinished / files.PUBLISHED_RUNS, tier, None)
     write_report(report, unfinished)
     readme = with_results(README.read_text(), report, (folder / files.REPORT_TEXT).as_posix()) if tier == README_TIER else None

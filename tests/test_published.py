@@ -62,7 +62,11 @@ def test_numbers_follow_from_the_published_records(tier):
     rows = json.loads(report_files(built(tier))[files.CLAIMS])
     assert [row["id"] for row in rows] == [row["id"] for row in published]
     for row, beside in zip(rows, published):
-        assert row == pytest.approx(beside, rel=AGREEMENT, abs=1e-12), f"publish tier {tier} again"
+        numbers, words = (
+            {name: v for name, v in one.items() if isinstance(v, float) == is_number} for one, is_number in ((row, True), (row, False))
+        )
+        assert words == {name: beside[name] for name in words}, f"publish tier {tier} again"
+        assert numbers == pytest.approx({name: beside[name] for name in numbers}, rel=AGREEMENT, abs=1e-12), row["id"]
 
 
 @pytest.mark.parametrize("tier", TIERS)

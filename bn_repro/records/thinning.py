@@ -1,0 +1,37 @@
+"""What of a finished run is published: every file that a report reads, and of single units the inputs of the last nonlinearity alone."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from bn_repro.records import archive, files
+from bn_repro.records.extent import RECORD, checksum, digest_of_summary
+from bn_repro.records.packing import packed, unpacked
+
+PUBLISHED = (files.CONFIG, files.ENVIRONMENT, files.METRICS, files.ACTIVATIONS, files.CORRECT, files.SUMMARY)  # no weights
+UNITS, SHOWN_PLACE = "unit_percentiles", "after_norm"  # Figures 1b and 1c show units of the last layer's
+
+
+def published_files(folder: Path) -> dict[str, bytes]:
+    """Return the files of a run to publish, by name; where activations were thinned and have a digest, the summary knows the new one."""
+    content = {name: archive.read(folder / name) for name in PUBLISHED if archive.exists(folder / name)}
+    if files.ACTIVATIONS not in content:
+        return content
+    content[files.ACTIVATIONS] = thinned(content[files.ACTIVATIONS])
+    summary = json.loads(content[files.SUMMARY])
+    if RECORD in summary:
+        digests = summary[RECORD]["sha256"]
+        digests[files.ACTIVATIONS] = checksum(content[files.ACTIVATIONS])
+        digests[files.SUMMARY] = digest_of_summary(summary)
+        content[files.SUMMARY] = files.as_json(summary)
+    return content
+
+
+def thinned(activations: bytes) -> bytes:
+    """Leave out the percentiles of single units, but for the inputs of the last nonlinearity; the same bytes if nothing is to leave."""
+    arrays = unpacked(activations)
+    of_units = [name for name in arrays if name.endswith(f"/{UNITS}")]
+    shown = [name for name in of_units if name.endswith(f"/{SHOWN_PLACE}/{UNITS}")][-1:]
+    kept: dict[str, np.ndarray] = {name: array for name, array in arrays.items() if name not in of_units or name in shown}
+    return packed(kept) if len(kept) < len(arrays) else activations
