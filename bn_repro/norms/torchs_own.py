@@ -18,18 +18,8 @@ TIMMS = {
 HARMLESS = {
     *("__new__", "__init__", "__doc__", "__module__", "__qualname__", "__annotations__", "__annotate_func__", "__annotations_cache__"),
     *("__firstlineno__", "__static_attributes__", "__constants__", "__jit_unused_properties__", "__repr__", "extra_repr", "_version"),
-    *("reset_parameters", "reset_running_stats", "train", "_load_from_state_dict", "_save_to_state_dict"),
-    *(
-        "__getstate__",
-        "__setstate__",
-        "__deepcopy__",
-        "__reduce__",
-        "__slots__",
-        "__dict__",
-        "__weakref__",
-        "__parameters__",
-        "__orig_bases__",
-    ),
+    *("reset_parameters", "reset_running_stats", "train", "_load_from_state_dict", "_save_to_state_dict", "__parameters__"),
+    *("__getstate__", "__setstate__", "__deepcopy__", "__reduce__", "__slots__", "__dict__", "__weakref__", "__orig_bases__"),
 }
 
 

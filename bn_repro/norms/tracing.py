@@ -5,16 +5,16 @@ import inspect
 import types
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from bn_repro.norms.modes import evaluating, first_line, keeping_state
+from bn_repro.norms.modes import copied, first_line
 
 # What tells of a tensor without its values: torch asks this of a property's getter, torch.fx of a node.
 ABOUT_TENSORS = ("dtype", "device", "shape", "ndim", "layout", "is_cuda", "requires_grad", "size", "dim", "numel", "is_floating_point")
@@ -28,7 +28,7 @@ class Passes:
 
     Args:
         read: names of parameters and buffers whose values are read other than by the call of their module.
-        unseen: what modules that torch.fx cannot see into may call and read: by its id, the class of such a module.
+        unseen: what modules that torch.fx cannot see into may call and read: by the id of the module or tensor, their class.
     """
 
     graphs: list[fx.Graph] = field(default_factory=list)
@@ -39,17 +39,17 @@ class Passes:
 def trace_passes(network: nn.Module) -> Passes:
     """Trace a network in evaluation mode with its optional arguments left out, and with each of them given.
 
-    A module whose forward pass depends on values is taken as a whole. Nothing of the network changes.
+    A module whose forward pass depends on values is taken as a whole. What is traced are copies, since some networks keep
+    what passes through them.
 
     Raises:
         ValueError: its own forward pass depends on values, or is none of its class.
     """
     if "forward" in vars(network):
         raise ValueError(f"cannot fold {type(network).__name__}: something stands in the place of its forward")
-    forward = getattr(type(network), "forward", None)
     optional = {
         name: parameter.default
-        for name, parameter in (inspect.signature(forward).parameters if callable(forward) else {}).items()
+        for name, parameter in inspect.signature(type(network).forward).parameters.items()
         if parameter.default is not inspect.Parameter.empty
     }
     passes, untraceable = Passes(), set()
@@ -67,11 +67,11 @@ def trace_passes(network: nn.Module) -> Passes:
 
 def trace_one(network: nn.Module, concrete: dict[str, Any], passes: Passes, untraceable: set[type], argument: str = "") -> None:
     while True:
-        tracer, attributes = SeeingTracer(untraceable), set(vars(network))
+        subject, tracer = copied(network).eval(), SeeingTracer(untraceable)
         try:
-            with evaluating(network), keeping_state(network), NotingReads(network, passes.read), warnings.catch_warnings():
+            with warnings.catch_warnings(), NotingReads(subject, passes.read), answering_isinstance(subject):
                 warnings.simplefilter("ignore")
-                graph = tracer.trace(network, concrete)
+                graph = tracer.trace(subject, concrete)
             break
         except Exception as error:
             if tracer.failed in untraceable | {None}:
@@ -79,9 +79,6 @@ def trace_one(network: nn.Module, concrete: dict[str, Any], passes: Passes, untr
                 name = type(network).__name__
                 raise ValueError(f"cannot fold {name}: torch.fx cannot trace it{way} ({first_line(error)})") from error
             untraceable.add(tracer.failed)
-        finally:
-            for name in set(vars(network)) - attributes:  # constants that torch.fx has stowed away there
-                delattr(network, name)
     passes.graphs.append(graph)
     modules = dict(network.named_modules())
     for node in graph.find_nodes(op="get_attr"):
@@ -117,12 +114,31 @@ class SeeingTracer(fx.Tracer):
 
     def call_module(self, module: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:
-            return super().call_module(module, forward, args, kwargs)
+            with answering_isinstance(module):
+                return super().call_module(module, forward, args, kwargs)
         except Exception:
             is_found = module in (self.submodule_paths or {})  # else its caller is at fault
             if self.failed is None and is_found and not self.is_leaf_module(module, ""):
                 self.failed = type(module)
             raise
+
+
+@contextmanager
+def answering_isinstance(module: nn.Module) -> Iterator[None]:
+    """Let a module's code, where it asks, find that what is traced is a Tensor, as what is really passed is."""
+    names = getattr(inspect.unwrap(type(module).forward), "__globals__", {})
+    if not is_own_code(module) or "isinstance" in names:
+        yield
+        return
+    names["isinstance"] = is_instance_of
+    try:
+        yield
+    finally:
+        del names["isinstance"]
+
+
+def is_instance_of(value: object, classes: Any) -> bool:
+    return isinstance(value, classes) or (isinstance(value, fx.Proxy) and issubclass(Tensor, classes))
 
 
 class NotingReads(TorchFunctionMode):

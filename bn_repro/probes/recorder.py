@@ -10,7 +10,6 @@ from typing import Self
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.modules.conv import _ConvNd
 
 from bn_repro.norms.modes import is_norm

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-
 _is_measuring = ContextVar("is_measuring", default=False)
 
 
