@@ -133,7 +133,9 @@ def test_a_forward_put_on_an_instance_counts():
         fold_batch_norms(network)
 
 
-@pytest.mark.parametrize("name, num_folded", [("efficientnet_b0", 49), ("regnetx_002", 44), ("densenet121", 59)])
+@pytest.mark.parametrize(
+    "name, num_folded", [("efficientnet_b0", 49), ("regnetx_002", 44), ("densenet121", 59), ("mobilenetv3_small_050", 34)]
+)
 def test_timms_norms_with_activation_are_folded(name, num_folded):
     from timm.layers import BatchNormAct2d
 

@@ -18,17 +18,17 @@ from bn_repro.norms.modes import evaluating
 TIMM = (
     *("test_byobnet", "test_efficientnet", "test_resnet", "mnasnet_small", "lcnet_035", "tinynet_e", "mobilenetv3_small_050"),
     *("mobilenetv4_conv_small_035", "mixnet_s", "ghostnet_050", "repghostnet_050", "regnety_002"),
-    *("mobilevit_xxs", "mobilevitv2_050", "dla46x_c", "densenet121", "ese_vovnet19b_slim_dw", "repvit_m0_9", "repvgg_a0"),
+    *("mobilevit_xxs", "mobilevitv2_050", "dla46x_c", "ese_vovnet19b_slim_dw", "repvit_m0_9", "repvgg_a0"),
     *("fasternet_t0", "fastvit_t8", "starnet_s050", "efficientvit_b0", "xcit_nano_12_p16_224", "visformer_tiny", "hgnetv2_b0"),
     *("hrnet_w18_small", "inception_next_atto", "rexnet_100", "shvit_s1", "swiftformer_xs", "resnest14d"),
     *("gernet_s", "lambda_resnet26t", "dpn68"),
-    *("efficientvit_m0", "levit_128s", "tiny_vit_5m_224", "efficientformerv2_s0"),
+    *("efficientvit_m0", "levit_128s", "tiny_vit_5m_224"),
 )
 TORCHVISION = (
     *("resnet18", "googlenet", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "regnet_x_400mf", "shufflenet_v2_x0_5"),
     *("lraspp_mobilenet_v3_large",),
 )
-SIDES = {"tiny_vit_5m_224": 224, "efficientvit_m0": 224, "levit_128s": 224, "efficientformerv2_s0": 224}  # of the others 64
+SIDES = {"tiny_vit_5m_224": 224, "efficientvit_m0": 224, "levit_128s": 224: 224}  # of the others 64
 WHOLE = {"test_byobnet", "test_efficientnet", "regnety_002", "mnasnet_small", "ghostnet_050", "hrnet_w18_small", "resnet18", "mobilenet_v2"}
 
 
