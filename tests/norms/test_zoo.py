@@ -28,7 +28,7 @@ TORCHVISION = (
     *("resnet18", "googlenet", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "regnet_x_400mf", "shufflenet_v2_x0_5"),
     *("lraspp_mobilenet_v3_large",),
 )
-SIDES = {"tiny_vit_5m_224": 224, "efficientvit_m0": 224, "levit_128s": 224: 224}  # of the others 64
+SIDES = {"tiny_vit_5m_224": 224, "efficientvit_m0": 224, "levit_128s": 224}  # of the others 64
 WHOLE = {"test_byobnet", "test_efficientnet", "regnety_002", "mnasnet_small", "ghostnet_050", "hrnet_w18_small", "resnet18", "mobilenet_v2"}
 
 
