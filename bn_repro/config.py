@@ -171,8 +171,7 @@ def check(config: Config) -> None:
         raise ValueError(f"train.batch_size={train.batch_size} has no variance; norm={network.norm} needs at least 2")
     if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", config.device):
         raise ValueError(f"device={config.device} is not a device; choices: cpu, cuda, cuda:N, mps")
-    if not config.probe.percentiles:
-        raise ValueError("probe.percentiles=[] is empty; the paper's are [15,50,85]")
+    check_percentiles(config.probe.percentiles)
     try:
         re.compile(train.trainable)
     except re.error as error:
@@ -188,6 +187,17 @@ def check(config: Config) -> None:
     check_images(data)
     if train.sync_bn and not config.device.startswith("cuda"):
         raise ValueError(f"train.sync_bn=true needs device=cuda, not {config.device}; torch synchronizes batch norms on GPUs alone")
+
+
+def check_percentiles(percentiles: list[float]) -> None:
+    """Refuse percentiles whose middle one is not the median that every measure of drift follows."""
+    written = f"probe.percentiles=[{','.join(f'{p:g}' for p in percentiles)}]"
+    if not percentiles:
+        raise ValueError(f"{written} is empty; the paper's are [15,50,85]")
+    if percentiles != sorted(set(percentiles)):
+        raise ValueError(f"{written} must ascend: [{','.join(f'{p:g}' for p in sorted(set(percentiles)))}]")
+    if len(percentiles) < 3 or len(percentiles) % 2 == 0 or percentiles[len(percentiles) // 2] != 50:
+        raise ValueError(f"{written} must have 50, the median, in the middle of as many lower as higher ones; the paper's are [15,50,85]")
 
 
 def check_images(data: DataConfig) -> None:

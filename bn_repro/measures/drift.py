@@ -52,11 +52,12 @@ def drift(activations: Mapping[str, np.ndarray], place: str) -> dict[str, np.nda
     records of the same steps.
 
     Args:
-        activations: a run's, `{"<layer>/<place>/<measure>": (R, ...)}` of at least two records.
+        activations: a run's, `{"<layer>/<place>/<measure>": (R, ...)}` of at least two records. Which percentiles they
+            are stands under `percentiles`, as a recorder's do; without it, the median is the middle one.
         place: for example `after_norm`.
 
     Raises:
-        ValueError: nothing was recorded there.
+        ValueError: nothing was recorded there, fewer than two records, or percentiles that have no median, no width or no order.
     """
     layers = layers_at(activations, place)
     if not layers:
@@ -71,11 +72,28 @@ def layers_at(activations: Mapping[str, np.ndarray], place: str) -> list[str]:
     return [name.removesuffix(f"/{place}/histogram") for name in activations if name.endswith(f"/{place}/histogram")]
 
 
+def index_of_median(activations: Mapping[str, np.ndarray], percentiles: np.ndarray) -> int:
+    """Return which of the percentiles (..., P) is the median.
+
+    Raises:
+        ValueError: none, or there is no width around it, or they do not ascend.
+    """
+    num = percentiles.shape[-1]
+    which = list(activations["percentiles"]) if "percentiles" in activations else None
+    if num < 3 or (50 not in which[1:-1] if which else num % 2 == 0):
+        raise ValueError(f"percentiles {which or f'(there are {num})'} have no median between a lower and a higher one, as 15, 50, 85 have")
+    if (np.diff(percentiles, axis=-1) < 0).any():
+        raise ValueError("the recorded percentiles do not ascend; record them in ascending order")
+    return which.index(50) if which else num // 2
+
+
 def drift_of_layer(activations: Mapping[str, np.ndarray], site: str) -> dict[str, float]:
     percentiles, counts = activations[f"{site}/percentiles"], activations[f"{site}/histogram"]
+    if len(counts) < 2:
+        raise ValueError(f"drift is between records; of {site} there are {len(counts)}")
     low, high = activations[f"{site}/range"][0].astype(float)
     width, bin_width = final_width(percentiles), (high - low) / counts.shape[-1]
-    measures = {"median_path": percentile_path(percentiles)[percentiles.shape[-1] // 2]}
+    measures = {"median_path": percentile_path(percentiles)[index_of_median(activations, percentiles)]}
     distances: dict[str, tuple[Distance, float]] = {"wasserstein": (wasserstein, width), "kolmogorov_smirnov": (kolmogorov_smirnov, 1.0)}
     for name, (distance, unit) in distances.items():
         measures[f"{name}_to_final"] = distance(counts[:-1], counts[-1], bin_width).mean() / unit

@@ -10,9 +10,12 @@ from bn_repro.config import NetworkConfig
 from bn_repro.networks.inception import Inception
 from bn_repro.networks.initialization import init_gaussian, init_he, init_xavier
 from bn_repro.networks.normed_layer import NormedLayer, build_nonlinearity
+from bn_repro.networks.registering import register_with_timm
 from bn_repro.networks.sigmoid_mlp import SigmoidMLP
 
 __all__ = ["Inception", "NormedLayer", "SigmoidMLP", "build_network", "build_nonlinearity", "init_gaussian", "init_he", "init_xavier"]
+
+register_with_timm()
 
 
 def build_network(config: NetworkConfig, image_shape: tuple[int, ...], num_classes: int, seed: int) -> nn.Module:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from bn_repro.networks.inception_inference import ProjectFirst
@@ -79,11 +79,14 @@ class HalvingMaxPool(nn.Module):
     """Take the largest value of 3x3 windows at stride 2 that begin at the border, as Caffe's do; an odd side rounds up."""
 
     def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W) -> (N, C, ceil(H / 2), ceil(W / 2))
-        odd_height, odd_width = x.shape[2] % 2, x.shape[3] % 2
-        if odd_height or odd_width:
-            # One more window, without which the output would be smaller than that of the padded 3x3 convolutions.
-            x = F.pad(x, (0, odd_width, 0, odd_height), value=-torch.inf)
-        return F.max_pool2d(x, 3, 2, ceil_mode=True)
+        return F.max_pool2d(padded_to_even(x), 3, 2, ceil_mode=True)
+
+
+@fx.wrap  # torch.fx shall not look at the sides that happen to be traced
+def padded_to_even(x: Tensor) -> Tensor:
+    """Make room for one more window, without which the output would be smaller than that of the padded 3x3 convolutions."""
+    odd_height, odd_width = x.shape[2] % 2, x.shape[3] % 2
+    return F.pad(x, (0, odd_width, 0, odd_height), value=-torch.inf) if odd_height or odd_width else x
 
 
 class InceptionModule(nn.Module):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from bn_repro.networks.normed_layer import NormedLayer
@@ -18,10 +18,15 @@ class BiasedSumPool(nn.Module):
         self.register_buffer("weight", torch.ones_like(bias).view(-1, 1, 1, 1).repeat(1, 1, 3, 3), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W), the shape kept
-        if len(x) == 1:
-            # On a CPU the convolution is up to five times as fast as torch's pool, but slow to start for a single image.
-            return F.avg_pool2d(x, 3, 1, padding=1, divisor_override=1) + self.bias.view(-1, 1, 1)
-        return F.conv2d(x, self.weight, self.bias, padding=1, groups=len(self.bias))
+        return biased_sums(x, self.weight, self.bias)
+
+
+@fx.wrap  # torch.fx shall not settle for the number of images that happens to be traced
+def biased_sums(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    if len(x) == 1:
+        # On a CPU the convolution is up to five times as fast as torch's pool, but slow to start for a single image.
+        return F.avg_pool2d(x, 3, 1, padding=1, divisor_override=1) + bias.view(-1, 1, 1)
+    return F.conv2d(x, weight, bias, padding=1, groups=len(bias))
 
 
 class ProjectFirst(nn.Module):
@@ -47,9 +52,9 @@ class ProjectFirst(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (N, in_channels, H, W) -> (N, out_channels, H, W)
         maps = self.conv_1x1(x)
-        direct, *reduced = self.nonlinearity(maps[:, : self.num_reduced]).split(self.widths, dim=1)
+        reduced = self.nonlinearity(maps[:, : self.num_reduced]).split(self.widths, dim=1)
         pooled = self.nonlinearity(self.pool(maps[:, self.num_reduced :]))
-        return torch.cat([direct, self.conv_3x3(reduced[0]), self.double_3x3(reduced[1]), pooled], dim=1)
+        return torch.cat([reduced[0], self.conv_3x3(reduced[1]), self.double_3x3(reduced[2]), pooled], dim=1)
 
 
 @torch.no_grad()

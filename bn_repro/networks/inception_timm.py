@@ -27,6 +27,7 @@ class TimmInception(Inception):
 
     Args:
         global_pool: timm's name of the pooling before the classifier; "" leaves the maps as they are.
+        device, dtype: of the parameters and statistics.
     """
 
     def __init__(
@@ -36,9 +37,12 @@ class TimmInception(Inception):
         global_pool: str = "avg",
         stem: str = "dense",
         stem_stride: int = 2,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
         **kwargs: Any,
     ):
         super().__init__(0, in_chans, stem=stem, stem_stride=stem_stride, **kwargs)
+        self.to(device=device, dtype=dtype)
         self.grad_checkpointing = False
         self.feature_info = self._last_of_each_resolution(stem_stride, STEMS[stem].num_pools)
         self.reset_classifier(num_classes, global_pool)
@@ -106,6 +110,22 @@ class TimmInception(Inception):
                 break
         intermediates = [outputs[taps[i]] for i in chosen]
         return intermediates if intermediates_only else (x, intermediates)
+
+    def prune_intermediate_layers(self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True) -> list[int]:
+        """Remove the stages after the last of the chosen levels, and the head, which fits none but the last; return the levels' indices.
+
+        Args:
+            prune_norm: without effect; no norm stands after the levels.
+        """
+        chosen, last = feature_take_indices(len(self.feature_info), indices)
+        names = [name for name, _ in self.stages()]
+        after = names[names.index(self.feature_info[last]["module"]) + 1 :]
+        for name in after:
+            group, _, child = name.partition(".")
+            delattr(getattr(self, group), child)
+        if prune_head or after:
+            self.reset_classifier(0, "")
+        return chosen
 
     def get_classifier(self, name_only: bool = False) -> nn.Module | str:
         return "fc" if name_only else self.fc

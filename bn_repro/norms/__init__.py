@@ -5,11 +5,11 @@ from bn_repro.norms.batch_norm import (
     BatchNorm2d,
     BatchNorm3d,
     batch_norms,
-    estimate_population_statistics,
     normalizing_by_batch,
 )
-from bn_repro.norms.folding import fold_batch_norms, foldable_pairs
+from bn_repro.norms.folding import fold_batch_norms, foldable_pairs, unfoldable_norms
 from bn_repro.norms.noise import ActivationNoise, noise_from
+from bn_repro.norms.population import estimate_population_statistics
 from bn_repro.norms.rivals import OutsideGradientNorm, build_norm, normalizes_each_map, subsumes_bias
 
 __all__ = [
@@ -27,4 +27,5 @@ __all__ = [
     "normalizes_each_map",
     "normalizing_by_batch",
     "subsumes_bias",
+    "unfoldable_norms",
 ]

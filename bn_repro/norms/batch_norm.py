@@ -4,17 +4,28 @@ The layers are torch's own, kernel for kernel and key for key: `weight` is the p
 `running_mean` and `running_var` its E[x] and Var[x]. What the paper has and torch lacks is added here.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Self
 
 import torch
 from torch import Tensor, nn
+from torch.ao.quantization.fuser_method_mappings import _DEFAULT_OP_LIST_TO_FUSER_METHOD
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from bn_repro.norms.modes import evaluating
+from bn_repro.norms.modes import evaluating, is_norm
 
 
-class _PaperNames:
+class TracedWhole:
+    """Let torch.fx take a module for one operation, as it takes torch's own: it asks in what package the instance says it is."""
+
+    def __new__(cls, *_: object, **__: object) -> Self:
+        module = super().__new__(cls)
+        vars(module)["__module__"] = nn.BatchNorm1d.__module__
+        return module
+
+
+class _PaperNames(TracedWhole):
     """Give torch's batch norm the paper's names, and Algorithm 2's closing line as a method."""
 
     @property
@@ -40,7 +51,8 @@ def inference_affine(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
     """
     if norm.running_mean is None:
         raise ValueError("inference_affine needs population statistics; this layer has track_running_stats=False")
-    scale = torch.rsqrt(norm.running_var + norm.eps)
+    exact = torch.promote_types(norm.running_var.dtype, torch.float32)  # half precision is too coarse for a variance
+    scale = torch.rsqrt(norm.running_var.to(exact) + norm.eps)
     if norm.weight is not None:
         scale = scale * norm.weight
     shift = -scale * norm.running_mean
@@ -63,6 +75,17 @@ class BatchNorm3d(_PaperNames, nn.BatchNorm3d):
     """Normalize each feature map of (N, C, D, H, W) over batch and locations (section 3.2); else as `BatchNorm1d`."""
 
 
+def let_torch_fuse() -> None:
+    """Tell `torch.ao.quantization.fuse_modules`, which asks for exact types, that these fuse as torch's do."""
+    ours = {nn.BatchNorm1d: BatchNorm1d, nn.BatchNorm2d: BatchNorm2d, nn.BatchNorm3d: BatchNorm3d}
+    for types, method in list(_DEFAULT_OP_LIST_TO_FUSER_METHOD.items()):
+        if len(types) > 1 and types[1] in ours:
+            _DEFAULT_OP_LIST_TO_FUSER_METHOD.setdefault((types[0], ours[types[1]], *types[2:]), method)
+
+
+let_torch_fuse()
+
+
 def batch_norms(network: nn.Module) -> list[_BatchNorm]:
     """List the batch norms of a network, torch's included, that keep population statistics."""
     return [m for m in network.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
@@ -70,52 +93,12 @@ def batch_norms(network: nn.Module) -> list[_BatchNorm]:
 
 @contextmanager
 def normalizing_by_batch(network: nn.Module) -> Iterator[None]:
-    """Let every norm with running statistics use those of its batch, all else (dropout) as at inference; restore modes after."""
+    """Let every norm use the statistics of its batch, all else (dropout) as at inference; restore modes after."""
     with evaluating(network):
-        for module in network.modules():
-            if hasattr(module, "running_mean"):
-                module.train()
+        norms = {module for module in network.modules() if is_norm(module) or hasattr(module, "running_mean")}
+        for norm in norms:
+            norm.train()
+        for norm in norms:
+            for part in norm.modules():  # timm's norms have a dropout inside
+                part.training = part.training and part in norms
         yield
-
-
-@torch.no_grad()
-def estimate_population_statistics(network: nn.Module, batches: Iterable[Tensor]) -> int:
-    """Replace the moving averages of every batch norm by Algorithm 2's population statistics.
-
-    With the parameters frozen, E[x] becomes the mean over the batches of mu_B, and Var[x] the mean of
-    m/(m-1) var_B. One pass serves all layers: each one's input is the training network's, in which the layers
-    below normalize by the same batch, as in the paper. Dropout is off. A layer called several times in a
-    forward pass averages over its calls.
-
-    Args:
-        batches: inputs of the network, each of the training batch size m.
-
-    Returns:
-        The number of batches used. The modes of all modules, and all statistics if an error occurs, are restored.
-
-    Raises:
-        ValueError: there are no batches.
-    """
-    layers = batch_norms(network)
-    before = [(m.momentum, m.running_mean.clone(), m.running_var.clone(), m.num_batches_tracked.clone()) for m in layers]
-    num_batches = 0
-    try:
-        for layer in layers:
-            layer.reset_running_stats()
-            layer.momentum = None  # torch then averages mu_B and the unbiased m/(m-1) var_B with equal weights
-        with normalizing_by_batch(network):
-            for x in batches:
-                network(x)
-                num_batches += 1
-        if num_batches == 0:
-            raise ValueError("population statistics need at least one batch")
-    except BaseException:
-        for layer, (_, mean, var, _) in zip(layers, before):
-            layer.running_mean.copy_(mean)
-            layer.running_var.copy_(var)
-        raise
-    finally:
-        for layer, (momentum, _, _, num_tracked) in zip(layers, before):
-            layer.momentum = momentum
-            layer.num_batches_tracked.copy_(num_tracked)
-    return num_batches

@@ -1,74 +1,77 @@
 """How batch norm costs nothing at inference: it folds into the affine layer before it (section 3.1)."""
 
-import copy
+import warnings
+from collections import Counter
+from dataclasses import dataclass
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvTransposeNd
+from torch.nn.parameter import is_lazy
 
 from bn_repro.norms.batch_norm import inference_affine
+from bn_repro.norms.modes import copied
+from bn_repro.norms.torchs_own import AFFINES, BATCH_NORMS, is_followed_by_activation, known_class, what_differs
+from bn_repro.norms.tracing import Passes, trace_passes
 
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+NUM_DIMS = dict(zip(AFFINES, (2, 3, 4, 5, 3, 4, 5)))  # of the output of an affine layer, batch and features counted
+NUM_DIMS_OF_NORM = dict(zip(BATCH_NORMS, ((2, 3), (4,), (5,), (2, 3, 4, 5))))  # of the inputs that a norm takes
 
 
-class ModuleTracer(fx.Tracer):
-    """Trace down to modules without children, whoever wrote them."""
+@dataclass(frozen=True)
+class Pair:
+    """An affine layer and the norm that alone reads its output, by their names."""
 
-    def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
-        return super().is_leaf_module(module, qualified_name) or not any(module.children())
+    affine: str
+    norm: str
 
 
 def foldable_pairs(network: nn.Module) -> list[tuple[str, str]]:
-    """List (affine, norm) module names where the norm is the affine layer's only reader and each is called once.
+    """List the (affine, norm) module names that `fold_batch_norms` makes one, in the order of the network.
 
-    A Linear is taken to read (N, features), not the last of more dimensions.
+    The norm is then the affine layer's only reader, each is called once in a forward pass in evaluation mode, both compute
+    what torch's layers of that kind compute, and nothing else reads their parameters and statistics.
 
     Raises:
         ValueError: the forward pass cannot be traced by `torch.fx`, so what follows what is unknown.
     """
-    try:
-        graph = ModuleTracer().trace(network)
-    except Exception as error:
-        raise ValueError(f"cannot fold {type(network).__name__}: torch.fx cannot trace it ({error})") from error
-    modules = dict(network.named_modules())
-    calls = [node for node in graph.nodes if node.op == "call_module"]
-    num_calls = {node.target: sum(other.target == node.target for other in calls) for node in calls}
-    pairs = []
-    for node in calls:
-        source = node.args[0] if node.args else None
-        if not isinstance(modules[node.target], _BatchNorm) or modules[node.target].running_mean is None:
-            continue
-        if source not in calls or not isinstance(modules[source.target], (nn.Linear, *CONVOLUTIONS)):
-            continue
-        if modules[node.target].num_features != num_outputs(modules[source.target]):
-            continue  # a Linear over the last of several dimensions; the norm's features are the second
-        if len(source.users) == 1 and num_calls[node.target] == num_calls[source.target] == 1:
-            pairs.append((source.target, node.target))
-    return pairs
+    pairs, _ = judge(copied(network).eval())
+    return [(pair.affine, pair.norm) for pair in pairs]
 
 
-def num_outputs(affine: nn.Module) -> int:
-    return affine.out_features if isinstance(affine, nn.Linear) else affine.out_channels
+def unfoldable_norms(network: nn.Module) -> dict[str, str]:
+    """Return `{name: why}` of the batch norms that `fold_batch_norms` leaves as they are.
+
+    Raises:
+        ValueError: see `foldable_pairs`.
+    """
+    return judge(copied(network).eval())[1]
 
 
 def fold_batch_norms(network: nn.Module) -> nn.Module:
     """Return a copy in evaluation mode whose every Linear/Conv + batch norm is one affine layer.
 
-    The outputs equal the evaluation-mode network's to rounding. Module names stay: the affine layer holds the
-    product, `nn.Identity` stands where the norm was. Norms that follow no affine layer are left as they are.
+    The outputs equal the evaluation-mode network's to rounding. Module names stay: the affine layer holds the product,
+    `nn.Identity` stands where the norm was; of timm's norms the activation stays. Norms that cannot be folded are left as
+    they are, and a warning says how many and why (`unfoldable_norms` has all). A folded Linear or Conv1d takes batches of
+    (N, features) or (N, channels, length) alone, since the norm would take others along another dimension.
 
     Where anything was folded, a module that has a method `fuse_folded` then gives way to what that returns, whose
     names within may be others.
 
     Raises:
-        ValueError: the network cannot be traced, see `foldable_pairs`.
+        ValueError: the network cannot be traced, see `foldable_pairs`; or, of the result, an input of other dimensions.
     """
-    folded = copy.deepcopy(network).eval()
-    pairs = foldable_pairs(folded)
-    for affine_name, norm_name in pairs:
-        fold(folded.get_submodule(affine_name), folded.get_submodule(norm_name))
-        folded.set_submodule(norm_name, nn.Identity())
+    folded = copied(network).eval()
+    pairs, left = judge(folded)
+    for pair in pairs:
+        fold(folded.get_submodule(pair.affine), folded.get_submodule(pair.norm))
+        become(folded.get_submodule(pair.norm), what_remains(folded.get_submodule(pair.affine), folded.get_submodule(pair.norm)))
+    if left:
+        name, why = next(iter(left.items()))
+        others = "" if len(left) == 1 else f", and {len(left) - 1} more (unfoldable_norms tells why)"
+        warnings.warn(f"folded {len(pairs)} of {len(pairs) + len(left)} batch norms; left as it is: {name}, {why}{others}", stacklevel=2)
     return fuse_folded(folded) if pairs else folded
 
 
@@ -82,9 +85,144 @@ def fuse_folded(module: nn.Module) -> nn.Module:
     return module.fuse_folded() if hasattr(module, "fuse_folded") else module
 
 
+def judge(network: nn.Module) -> tuple[list[Pair], dict[str, str]]:
+    """Return which norms of a network in evaluation mode can be folded into what, and why the others cannot."""
+    norms = {name: module for name, module in network.named_modules() if isinstance(module, _BatchNorm)}
+    if not norms:
+        return [], {}
+    passes = trace_passes(network)
+    owners = Counter(id(t) for m in network.modules() for t in (*m._parameters.values(), *m._buffers.values()) if t is not None)
+    pairs, left = [], {}
+    for name, norm in norms.items():
+        verdict = source_of(name, norm, network, passes) if norm.running_mean is not None else "it keeps no statistics"
+        if isinstance(verdict, Pair):
+            affine = network.get_submodule(verdict.affine)
+            why = what_forbids(affine, norm, passes, owners) or what_is_read(verdict, network, passes)
+            verdict = why or verdict
+        if isinstance(verdict, Pair):
+            pairs.append(verdict)
+        else:
+            left[name] = verdict
+    return pairs, left
+
+
+def source_of(name: str, norm: nn.Module, network: nn.Module, passes: Passes) -> Pair | str:
+    """Return the pair of a norm and what it reads in all ways to call the network, or why there is none."""
+    found: set[Pair | str] = set()
+    for graph in passes.graphs:
+        calls = [node for node in graph.find_nodes(op="call_module", target=name)]
+        source = (calls[0].args or tuple(calls[0].kwargs.values()))[0] if calls else None
+        if len(calls) > 1:
+            found.add("it is called more than once in a forward pass")
+        elif calls and not (isinstance(source, fx.Node) and source.op == "call_module"):
+            found.add("it does not read the output of a layer")
+        elif calls and known_class(network.get_submodule(source.target), AFFINES) is None:
+            found.add(f"it reads the output of {source.target}, which is no linear layer or convolution")
+        elif calls and (len(source.users) > 1 or len(graph.find_nodes(op="call_module", target=source.target)) > 1):
+            found.add(f"what it reads, the output of {source.target}, is used more than once")
+        elif calls:
+            found.add(Pair(source.target, name))
+    pair = next(iter(found), "no forward pass in evaluation mode calls it")
+    for graph in passes.graphs if isinstance(pair, Pair) else ():
+        if len({len(graph.find_nodes(op="call_module", target=target)) for target in (pair.affine, pair.norm)}) > 1:
+            return f"it does not follow {pair.affine} in every way to call the network"
+    if len(found) > 1:
+        return next((why for why in found if isinstance(why, str)), "it follows several layers")
+    if id(norm) in passes.unseen:
+        return f"torch.fx cannot see what {passes.unseen[id(norm)]} does with it"
+    return pair
+
+
+def what_forbids(affine: nn.Module, norm: _BatchNorm, passes: Passes, owners: Counter[int]) -> str | None:
+    """Say why a norm cannot be folded into the layer whose output it alone reads; None: it can."""
+    for module, known in ((norm, BATCH_NORMS), (affine, AFFINES)):
+        held = [tensor for tensor in (*module._parameters.values(), *module._buffers.values()) if tensor is not None]
+        why = what_differs(module, known)
+        whose = "" if module is norm else f"of its layer {type(affine).__name__}: "
+        if why:
+            return whose + why
+        if module.training:
+            return f"{type(module).__name__} stays in training mode"
+        if any(is_lazy(tensor) or tensor.is_meta for tensor in held):
+            return f"{whose}its tensors have no values yet"
+        if any(owners[id(tensor)] > 1 for tensor in held):
+            return f"{whose}it shares a parameter or statistic with another module"
+        if any(id(each) in passes.unseen for each in (module, *held)):
+            return f"{whose}torch.fx cannot see who else uses it"
+    base, base_of_norm = nearest_of(affine, AFFINES), nearest_of(norm, BATCH_NORMS)
+    if NUM_DIMS[base] not in NUM_DIMS_OF_NORM[base_of_norm] or num_outputs(affine) != norm.num_features:
+        return f"its {norm.num_features} features are not the outputs of {type(affine).__name__}"
+    if not all(tensor.isfinite().all() for tensor in product(affine, norm)):
+        return f"the product of the two is not finite in {affine.weight.dtype}"
+    return None
+
+
+def what_is_read(pair: Pair, network: nn.Module, passes: Passes) -> str | None:
+    for module in (pair.affine, pair.norm):
+        own = network.get_submodule(module)
+        for name in (*own._parameters, *own._buffers):
+            if f"{module}.{name}" in passes.read:
+                return f"{module}.{name} is read by others too"
+    return None
+
+
+def nearest_of(module: nn.Module, known: tuple[type, ...]) -> type:
+    return next(cls for cls in type(module).__mro__ if cls in known)
+
+
+def num_outputs(affine: nn.Module) -> int:
+    return affine.out_features if isinstance(affine, nn.Linear) else affine.out_channels
+
+
+def what_remains(affine: nn.Module, norm: _BatchNorm) -> nn.Module:
+    """Return what stands where a folded norm was."""
+    num_dims = NUM_DIMS[nearest_of(affine, AFFINES)]
+    is_sure = NUM_DIMS_OF_NORM[nearest_of(norm, BATCH_NORMS)] == (num_dims,)
+    remains = nn.Identity() if is_sure else IdentityOf(num_dims)
+    if is_followed_by_activation(norm):
+        children = dict(norm.named_children())
+        remains = nn.Sequential() if is_sure else nn.Sequential(remains)
+        for name, child in children.items():
+            remains.add_module(name, child)
+    return remains.eval()
+
+
+class IdentityOf(nn.Identity):
+    """Return a batch of so many dimensions, and refuse others: the norm that stood here would have taken them along another one."""
+
+    def __init__(self, num_dims: int):
+        super().__init__()
+        self.num_dims = num_dims
+
+    def forward(self, x: Tensor) -> Tensor:
+        return of_dims(x, self.num_dims)
+
+
+@fx.wrap
+def of_dims(x: Tensor, num_dims: int) -> Tensor:
+    if x.dim() != num_dims:
+        raise ValueError(f"a batch norm was folded for inputs of {num_dims} dimensions, not {tuple(x.shape)}; fold where it sees those")
+    return x
+
+
+def become(module: nn.Module, other: nn.Module) -> None:
+    """Turn a module into another, for all who hold it, whatever they call it."""
+    module.__class__ = type(other)
+    vars(module).clear()
+    vars(module).update(vars(other))
+
+
 @torch.no_grad()
 def fold(affine: nn.Module, norm: _BatchNorm) -> None:
     """Multiply the inference map of a batch norm into the weight and bias of the layer before it."""
+    weight, bias = product(affine, norm)
+    requires_grad = affine.weight.requires_grad
+    affine.weight, affine.bias = nn.Parameter(weight, requires_grad), nn.Parameter(bias, requires_grad)
+
+
+@torch.no_grad()
+def product(affine: nn.Module, norm: _BatchNorm) -> tuple[Tensor, Tensor]:
+    """Return the weight and bias of the map that an affine layer and the batch norm after it are at inference."""
     scale, shift = inference_affine(norm)
     weight = affine.weight
     if isinstance(affine, _ConvTransposeNd):  # (in, out / groups, ...), the groups along the inputs
@@ -94,5 +232,4 @@ def fold(affine: nn.Module, norm: _BatchNorm) -> None:
     else:
         folded_weight = weight * scale.view(-1, *[1] * (weight.dim() - 1))
     folded_bias = shift if affine.bias is None else scale * affine.bias + shift
-    affine.weight = nn.Parameter(folded_weight.to(weight), weight.requires_grad)
-    affine.bias = nn.Parameter(folded_bias.to(weight), weight.requires_grad)
+    return folded_weight.to(weight), folded_bias.to(weight)

@@ -1,9 +1,12 @@
-"""How a measurement can switch modules between training and evaluation and leave every one as it was."""
+"""How a measurement can switch and run a network and leave every module as it was: modes, statistics, counters."""
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.parameter import is_lazy
 
 
 @contextmanager
@@ -16,3 +19,65 @@ def evaluating(network: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+@contextmanager
+def keeping_state(network: nn.Module) -> Iterator[None]:
+    """Run the network on copies of all that a forward pass may change but parameters that train, and put its own back after.
+
+    That is buffers, tensors and numbers that are plain attributes, and what norms keep in frozen parameters. They are put
+    back by name, so that a module may also give a name another tensor.
+    """
+    own = [(module, dict(vars(module)), dict(module._buffers), dict(module._parameters)) for module in network.modules()]
+    copies: dict[int, Tensor] = {}
+    for module, attributes, buffers, parameters in own:
+        vars(module).update(copies_of(attributes, copies))
+        module._buffers.update(copies_of(buffers, copies))
+        if is_norm(module):
+            module._parameters.update(copies_of({n: p for n, p in parameters.items() if p is not None and not p.requires_grad}, copies))
+    try:
+        yield
+    finally:
+        for module, attributes, buffers, parameters in own:
+            for name in [name for name, value in vars(module).items() if isinstance(value, Tensor) and name not in attributes]:
+                del vars(module)[name]
+            vars(module).update({name: value for name, value in attributes.items() if is_state(value)})
+            for held, before in ((module._buffers, buffers), (module._parameters, parameters)):
+                held.clear()
+                held.update(before)
+
+
+def is_state(value: object) -> bool:
+    return value is None or isinstance(value, (Tensor, bool, int, float))
+
+
+def copies_of(tensors: dict[str, object], copies: dict[int, Tensor]) -> dict[str, Tensor]:
+    """Copy the tensors among some values that no gradient runs through; one that was copied before has the same copy."""
+    for value in tensors.values():
+        if isinstance(value, Tensor) and not value.requires_grad and not is_lazy(value) and id(value) not in copies:
+            copy_of = value.detach().clone()
+            copies[id(value)] = nn.Parameter(copy_of, value.requires_grad) if isinstance(value, nn.Parameter) else copy_of
+    return {name: copies[id(value)] for name, value in tensors.items() if id(value) in copies}
+
+
+def copied(network: nn.Module) -> nn.Module:
+    """Return a deep copy, also where weight_norm, spectral_norm or pruning have left a computed weight, which torch refuses.
+
+    Raises:
+        ValueError: it cannot be copied.
+    """
+    attributes = [value for module in network.modules() for value in vars(module).values() if isinstance(value, Tensor)]
+    try:
+        return copy.deepcopy(network, {id(value): value.detach().clone() for value in attributes if not value.is_leaf})
+    except Exception as error:
+        raise ValueError(f"{type(network).__name__} cannot be copied ({first_line(error)})") from error
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).split("\n")[0]
+
+
+def is_norm(module: nn.Module) -> bool:
+    """Say whether a module is a norm, by its class's name: there is no base class for those of torch, timm and others."""
+    is_called_so = "norm" in type(module).__name__.lower() and not any(module.children())
+    return isinstance(module, _NormBase) or (is_called_so and not type(module).__module__.startswith("torch.nn.utils"))

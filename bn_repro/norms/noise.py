@@ -6,8 +6,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from bn_repro.norms.batch_norm import TracedWhole
 
-class ActivationNoise(nn.Module):
+
+class ActivationNoise(TracedWhole, nn.Module):
     """Scale and shift every element at random, by distributions that are themselves drawn anew at every step: s * x + m.
 
     At each call in training mode mu ~ U(-1/2, 1/2) and sigma ~ U(1, 5/4) are drawn for the layer, then for each element

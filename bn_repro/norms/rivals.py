@@ -4,11 +4,11 @@ import torch
 from torch import Tensor, nn
 
 from bn_repro.config import NORMS
-from bn_repro.norms.batch_norm import BatchNorm1d, BatchNorm2d
+from bn_repro.norms.batch_norm import BatchNorm1d, BatchNorm2d, TracedWhole
 from bn_repro.norms.noise import ActivationNoise
 
 
-class OutsideGradientNorm(nn.Module):
+class OutsideGradientNorm(TracedWhole, nn.Module):
     """Normalize by batch statistics that the gradient takes for constants: the fault that section 2 warns of.
 
     Forward it is batch norm. Backward d xhat/d x = 1/sigma_B alone, so a bias before it is pushed on for ever

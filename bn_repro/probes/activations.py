@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bn_repro.norms import noise_from
+from bn_repro.norms.calling import call
 from bn_repro.probes.undisturbed import undisturbed
 
 MAX_SORTED = 16_384  # values; the rank of a percentile of this many is off by less than 0.011 at 95 % confidence
@@ -70,7 +71,7 @@ class ActivationProbe:
         logits, arrays = probe(x)
 
     Args:
-        percentiles: in [0, 100].
+        percentiles: in [0, 100], in any order; they are measured in ascending order, and 50 is among them.
         num_units: the first so many units (features or feature maps) whose own percentiles are returned.
         num_bins: of the fixed-edge histogram over all units.
     """
@@ -83,21 +84,27 @@ class ActivationProbe:
         num_units: int = 25,
         num_bins: int = 100,
     ):
-        self.network, self.sites, self.percentiles = network, list(sites), list(percentiles)
+        self.network, self.sites, self.percentiles = network, list(sites), checked_percentiles(percentiles)
         self.num_units, self.num_bins = num_units, num_bins
 
     def __call__(self, x: Tensor, noise: torch.Generator | None = None) -> tuple[Tensor, dict[str, np.ndarray]]:
         """Return the logits by batch statistics, and `{"<site>/<measure>": array}`.
 
         The measures: `percentiles` (P,), `unit_percentiles` (U, P), `mean`, `std`, `saturated` (a fraction),
-        `histogram` (bins,) of counts and `range` (2,). Training is the same, bit for bit, with and without it.
+        `histogram` (bins,) of counts, `range` (2,) and `not_finite`, how many values are NaN or infinite; these are in no
+        percentile and no bin. A module that is called several times counts by its first call. Training is the same, bit
+        for bit, with and without it.
 
         Args:
+            x: a tensor, or a tuple or dict of the network's arguments.
             noise: of a norm that adds noise, measure the outputs with noise drawn from this generator; None: without.
+
+        Raises:
+            ValueError: what a site names is no tensor of (N, C, ...).
         """
         arrays: dict[str, np.ndarray] = {}
         with undisturbed(self.network), noise_from(self.network, noise), self._listening(arrays):
-            logits = self.network(x)
+            logits = call(self.network, x)
         return logits, arrays
 
     @contextmanager
@@ -105,24 +112,32 @@ class ActivationProbe:
         hooks = []
         try:
             for site in self.sites:
-                hooks.append(site.module.register_forward_hook(self._hook(site, arrays)))
+                hooks.append(site.module.register_forward_hook(self._hook(site, arrays), with_kwargs=True))
             yield
         finally:
             for hook in hooks:
                 hook.remove()
 
     def _hook(self, site: Site, arrays: dict[str, np.ndarray]):
-        def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-            for measure, value in self.measure(site, args[0] if site.is_input else output).items():
-                arrays[f"{site.name}/{measure}"] = value
+        def hook(module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object], output: object) -> None:
+            if f"{site.name}/range" not in arrays:
+                values = next(iter((*args, *kwargs.values())), None) if site.is_input else output
+                for measure, value in self.measure(site, values).items():
+                    arrays[f"{site.name}/{measure}"] = value
 
         return hook
 
     def measure(self, site: Site, values: Tensor) -> dict[str, np.ndarray]:
         """Describe activations (N, C, ...) at a site."""
+        if not isinstance(values, Tensor) or values.dim() < 2 or values.is_complex() or values.numel() == 0:
+            what = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+            raise ValueError(f"site '{site.name}' needs a tensor of real numbers (N, C, ...), not {what}")
         values = values.detach().float()
+        is_finite = values.isfinite()
+        num_bad = values.numel() - int(is_finite.sum())
         low, high = site.unsaturated
-        histogram = torch.histc(values.clamp(*site.bounds), self.num_bins, *site.bounds)
+        counted = values[is_finite] if num_bad else values
+        histogram = torch.histc(counted.clamp(*site.bounds), self.num_bins, *site.bounds)
         std, mean = torch.std_mean(values, correction=0)
         by_unit = values[:, : self.num_units].transpose(0, 1).flatten(1)  # (U, N * locations)
         return {
@@ -132,8 +147,21 @@ class ActivationProbe:
             "std": std.cpu().numpy(),
             "saturated": ((values <= low) | (values >= high)).float().mean().cpu().numpy(),
             "histogram": histogram.to(torch.int32).cpu().numpy(),
+            "not_finite": np.asarray(num_bad, dtype=np.int32),
             "range": np.asarray(site.bounds, dtype=np.float32),
         }
+
+
+def checked_percentiles(percentiles: Sequence[float]) -> list[float]:
+    """Return percentiles in ascending order.
+
+    Raises:
+        ValueError: one is not in [0, 100], or 50 is missing, the median that `drift` follows.
+    """
+    percentiles = list(percentiles)
+    if not all(0 <= percentile <= 100 for percentile in percentiles) or 50 not in percentiles:
+        raise ValueError(f"percentiles {percentiles} must be in [0, 100] and hold 50, the median; the paper's are 15, 50, 85")
+    return sorted(set(percentiles))
 
 
 @cache
@@ -150,13 +178,20 @@ def spread_out(num_values: int, device: torch.device, num: int = MAX_SORTED) -> 
 
 
 def percentiles_of(values: Tensor, percentiles: Sequence[float]) -> Tensor:
-    """Return percentiles (..., P) along the last dimension, linearly interpolated.
+    """Return percentiles (..., P) of the finite values along the last dimension, linearly interpolated; nan where there are none.
 
     Exact up to `MAX_SORTED` values; of more, a spread-out subsample is sorted.
     """
     if values.shape[-1] > MAX_SORTED:
         values = values.index_select(-1, spread_out(values.shape[-1], values.device))
-    rank = torch.tensor(percentiles, device=values.device, dtype=torch.float64) / 100 * (values.shape[-1] - 1)
+    fractions = torch.tensor(percentiles, device=values.device, dtype=torch.float64) / 100
+    is_finite = values.isfinite()
+    if not is_finite.all():
+        ordered = torch.where(is_finite, values, torch.nan).sort(dim=-1).values  # nan last
+        ranks = (fractions * (is_finite.sum(-1, keepdim=True) - 1)).clamp(min=0)
+        below, above = (ordered.gather(-1, rank.long()) for rank in (ranks.floor(), ranks.ceil()))
+        return torch.lerp(below, above, (ranks - ranks.floor()).to(ordered.dtype))
+    rank = fractions * (values.shape[-1] - 1)
     below, above = rank.floor().long(), rank.ceil().long()
     if values.device.type == "cpu":  # numpy's selection is several times faster than torch's sort
         ordered = torch.from_numpy(np.partition(values.detach().numpy(), sorted({*below.tolist(), *above.tolist()}), axis=-1))

@@ -3,10 +3,15 @@
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
+from bn_repro.norms.modes import first_line
 from bn_repro.probes.undisturbed import LossFunction, loss_at, trainable_parameters
 
 
@@ -14,15 +19,15 @@ def gradient_shift(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
     loss_fn: LossFunction,
-    x: Tensor,
-    y: Tensor,
+    x: object,
+    y: object,
     layers: Sequence[str] | None = None,
 ) -> dict[str, float]:
     """Return `{"<layer>/<measure>": number}` of the step that `optimizer` is about to make on the batch (x, y).
 
     G_i is the gradient of the loss in W_i with all layers at step t; G'_i the same with everything that the forward pass
-    calls before layer i, gamma and beta too, already at t + 1. W_i are the layer's parameters of two or more dimensions,
-    so that arms with b, with gamma and beta, and with neither are compared in the same ones.
+    uses before it calls layer i, gamma and beta too, already at t + 1. W_i are the layer's parameters of two or more
+    dimensions, so that arms with b, with gamma and beta, and with neither are compared in the same ones.
 
     The measures: `shift` ||G_i - G'_i||_2, `relative` ||G_i - G'_i|| / ||G_i||, `cosine` of the two, `gradient_norm` ||G_i||.
     A layer with nothing before it has a shift of 0.
@@ -33,13 +38,15 @@ def gradient_shift(
     Args:
         network: the bare module, not a wrapper that compiles or distributes it, in the mode it trains in.
         optimizer: with the learning rate of this step; its momentum and weight decay count, gradient clipping does not.
+        x: a tensor, or a tuple or dict of the network's arguments.
         layers: names of submodules; by default all that have a `weight` of two or more dimensions.
 
     Raises:
-        ValueError: a layer is not called, or has no W with a gradient.
+        ValueError: a layer is not called, or has no W with a gradient; the optimizer holds none of the network's
+            parameters, or needs a closure.
     """
     now = trainable_parameters(network)
-    with order_of_calls(network) as order:
+    with order_of_use(network, now) as order:
         loss = loss_at(network, now, loss_fn, x, y)
     of_all = zip(now, torch.autograd.grad(loss, list(now.values()), allow_unused=True))
     gradients = {name: gradient for name, gradient in of_all if gradient is not None}
@@ -48,7 +55,7 @@ def gradient_shift(
     for layer in layers_in(order, gradients) if layers is None else layers:
         weights = weights_of(layer, order, gradients)
         before = flat([gradients[name] for name in weights])
-        moved = {name: value for name, value in after.items() if call_of(name, order) < order[layer]}
+        moved = {name: value for name, value in after.items() if is_used_before(name, layer, order)}
         if moved:
             here = [now[name] for name in weights]
             shifted = flat(torch.autograd.grad(loss_at(network, now | moved, loss_fn, x, y), here))
@@ -61,59 +68,110 @@ def gradient_shift(
     return measures
 
 
+@dataclass
+class Order:
+    """When, in functions called so far, modules were first called and parameters first used, by their names."""
+
+    calls: dict[str, int] = field(default_factory=dict)
+    uses: dict[str, int] = field(default_factory=dict)
+
+
+class NotingUses(TorchFunctionMode):
+    """Count functions as they are called, and note the first that is given each parameter."""
+
+    def __init__(self, parameters: Mapping[str, Tensor], uses: dict[str, int]):
+        super().__init__()
+        self.names, self.uses, self.num_functions = {id(p): name for name, p in parameters.items()}, uses, 0
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        self.num_functions += 1
+        for leaf in tree_leaves((args, kwargs)):
+            if id(leaf) in self.names:
+                self.uses.setdefault(self.names[id(leaf)], self.num_functions)
+        return func(*args, **kwargs or {})
+
+
 @contextmanager
-def order_of_calls(network: nn.Module) -> Iterator[dict[str, int]]:
-    """Yield what fills with `{module's name: number}`, from 0 up, in the order of the modules' first calls."""
-    order: dict[str, int] = {}
+def order_of_use(network: nn.Module, parameters: Mapping[str, Tensor]) -> Iterator[Order]:
+    """Yield what fills with the order in which a pass on these parameters calls modules and uses parameters."""
+    order = Order()
+    noting = NotingUses(parameters, order.uses)
 
     def note(name: str) -> None:
-        order.setdefault(name, len(order))
+        order.calls.setdefault(name, noting.num_functions)
 
     hooks = [module.register_forward_pre_hook(lambda *_, name=name: note(name)) for name, module in network.named_modules()]
     try:
-        yield order
+        with noting:
+            yield order
     finally:
         for hook in hooks:
             hook.remove()
 
 
-def call_of(parameter: str, order: Mapping[str, int]) -> int:
-    """Return when the module that owns a parameter is called; of one that is not called by itself, its parent."""
+def is_used_before(parameter: str, layer: str, order: Order) -> bool:
+    """Say whether a parameter, not of the layer itself, is used before the layer is called.
+
+    One that no function is given counts with the call of the module that owns it, or of the nearest that is called.
+    """
+    if parameter.startswith(f"{layer}."):
+        return False
+    if parameter in order.uses:
+        return order.uses[parameter] <= order.calls[layer]
     owner = parameter.rpartition(".")[0]
-    while owner not in order:
+    while owner not in order.calls:
         owner = owner.rpartition(".")[0]
-    return order[owner]
+    return list(order.calls).index(owner) < list(order.calls).index(layer)
 
 
-def layers_in(order: Mapping[str, int], gradients: Mapping[str, Tensor]) -> list[str]:
-    owners = {name.rpartition(".")[0] for name, g in gradients.items() if g.dim() > 1 and name.endswith("weight")}
-    return [name for name in order if name in owners]
+def layers_in(order: Order, gradients: Mapping[str, Tensor]) -> list[str]:
+    owners = {owner_of_weight(name) for name, gradient in gradients.items() if gradient.dim() > 1}
+    found = [name for name in order.calls if name in owners]
+    if not found:
+        raise ValueError("no module that is called has a weight of two or more dimensions with a gradient")
+    return found
 
 
-def weights_of(layer: str, order: Mapping[str, int], gradients: Mapping[str, Tensor]) -> list[str]:
+def owner_of_weight(parameter: str) -> str | None:
+    """Return whose `weight` a parameter is, or makes, as those of weight_norm do."""
+    owner, _, name = parameter.partition(".parametrizations.weight.") if ".parametrizations." in parameter else parameter.rpartition(".")
+    return owner if ".parametrizations." in parameter or name.startswith("weight") else None
+
+
+def weights_of(layer: str, order: Order, gradients: Mapping[str, Tensor]) -> list[str]:
     """Name the layer's parameters of two or more dimensions.
 
     Raises:
         ValueError: the layer is not called, or there is none.
     """
     weights = [name for name, g in gradients.items() if name.startswith(f"{layer}.") and g.dim() > 1]
-    if layer not in order or not weights:
+    if layer not in order.calls or not weights:
         choices = ", ".join(layers_in(order, gradients))
         raise ValueError(f"layer '{layer}' is not called or has no weight with a gradient; choices: {choices}")
     return weights
 
 
 def parameters_after_step(network: nn.Module, optimizer: torch.optim.Optimizer, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return what one step of the optimizer makes of those of the network's parameters that it holds."""
+    """Return what one step of the optimizer makes of those of the network's parameters that it holds.
+
+    Raises:
+        ValueError: it holds none, or its step is no function of the gradients.
+    """
     names = {p: name for name, p in network.named_parameters()}
+    own = [p for group in optimizer.param_groups for p in group["params"]]
+    if not any(p in names for p in own):
+        raise ValueError(f"the optimizer holds none of {type(network).__name__}'s parameters")
     twin = copy.deepcopy(optimizer)
-    own, copies = ([p for group in each.param_groups for p in group["params"]] for each in (optimizer, twin))
+    copies = [p for group in twin.param_groups for p in group["params"]]
     for parameter, copied in zip(own, copies):
         copied.grad = gradients.get(names.get(parameter))
-    twin.step()
+    try:
+        twin.step()
+    except Exception as error:
+        raise ValueError(f"{type(optimizer).__name__} cannot step on one gradient without a closure ({first_line(error)})") from error
     return {names[parameter]: copied.detach() for parameter, copied in zip(own, copies) if parameter in names}
 
 
 def flat(tensors: Sequence[Tensor]) -> Tensor:
     """Join tensors to one vector, in float64 so that a small difference of large gradients is one."""
-    return torch.cat([tensor.flatten().double() for tensor in tensors])
+    return torch.cat([tensor.to_dense().flatten().double() for tensor in tensors])

@@ -1,32 +1,41 @@
 """Are the singular values of layer Jacobians close to 1 under BN: the conjecture that section 3.3 leaves untested."""
 
-import copy
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from bn_repro.norms import normalizing_by_batch
-from bn_repro.probes.magnitudes import normed_layers
+from bn_repro.norms.calling import call
+from bn_repro.norms.modes import copied
+from bn_repro.norms.torchs_own import is_followed_by_activation
+from bn_repro.probes.layers import Layer, layers_of
 from bn_repro.probes.undisturbed import undisturbed
 
 MAX_DENSE = 2**20  # elements of a Jacobian that is written out; the singular values of 1024 x 1024 take a CPU half a second
 NUM_TOP = 8  # largest singular values that are estimated of a larger one
 NUM_EXTRA = 8  # vectors iterated beside those; they speed up convergence
 NUM_ITERATIONS = 8
+TOLERANCE = 1e-3  # relative, of what a layer gives by statistics that are held
 NUM_DRAWS = 32  # of random vectors for the mean square: its relative error is below sqrt(2 / 32), and far below with a flat spectrum
 
 
 def layer_jacobians(
     network: nn.Module,
-    x: Tensor,
+    x: object,
     generator: torch.Generator,
     num_examples: int = 1,
     has_nonlinearity: bool = False,
     layers: Sequence[str] | None = None,
 ) -> dict[str, np.ndarray]:
     """Return `{"<layer>/<measure>": array}` of d out / d u of every layer out = g(norm(affine(u))), at its input u in a pass of x.
+
+    The layers are those of `magnitudes`: with children `affine` and `norm` or, in a network without any, linear layers and
+    convolutions with the norm that reads them, if one does; these have no g. Of a layer that is called several times, the
+    first input.
 
     Of one example, the batch's mean and variance being constants: for a linear layer, diag(g' gamma / sigma_B) W.
     `singular_values` (examples, K) are in descending order: all of them, exact, where the Jacobian has at most `MAX_DENSE`
@@ -39,57 +48,115 @@ def layer_jacobians(
     It takes some hundred times a training step: it is meant for a few moments of a run, or some of its layers.
 
     Args:
+        x: a tensor, or a tuple or dict of the network's arguments.
         generator: of the random vectors; training draws nothing.
         num_examples: the first so many examples of the batch.
         has_nonlinearity: include g; otherwise the map ends with the norm, and under BN is the same for all examples.
-        layers: the names of some; by default all that have children `affine` and `norm`.
+        layers: the names of some; by default all.
+
+    Raises:
+        ValueError: there is no such layer, it is not called, it has no g, or its norm does not let its statistics be held.
     """
-    chosen = normed_layers(network)
-    chosen = chosen if layers is None else {name: chosen[name] for name in layers}
-    inputs = inputs_of(chosen, network, x)
+    found = layers_of(network, x)
+    unknown = [name for name in layers or () if name not in found]
+    if unknown:
+        raise ValueError(f"{type(network).__name__} has no layer '{unknown[0]}' to measure; choices: {', '.join(found)}")
+    chosen = found if layers is None else {name: found[name] for name in layers}
+    inputs = inputs_of({name: layer.first for name, layer in chosen.items()}, network, x)
     arrays = {}
     for name, layer in chosen.items():
-        own = copy.deepcopy(layer).requires_grad_(False)
-        if not has_nonlinearity:
-            own.nonlinearity = nn.Identity()
+        if name not in inputs:
+            raise ValueError(f"layer '{name}' is not called by the forward pass")
+        own = map_of(name, layer, has_nonlinearity)
+        u = inputs[name].float() if is_half_precision(inputs[name]) else inputs[name]
         with normalizing_by_batch(own):
-            arrays[f"{name}/batch_largest"] = largest_singular_values(Jacobian(own, inputs[name]), generator, 1)[0].cpu().numpy()
-        keep_statistics_of(own, inputs[name])
-        spectra = [spectrum(Jacobian(own, u[None]), generator) for u in inputs[name][:num_examples]]
+            arrays[f"{name}/batch_largest"] = largest_singular_values(Jacobian(own, u), generator, 1)[0].cpu().numpy()
+        hold_statistics(own, u, name)
+        spectra = [spectrum(Jacobian(own, one[None]), generator) for one in u[:num_examples]]
         arrays[f"{name}/singular_values"] = torch.stack([values for values, _, _ in spectra]).cpu().numpy()
         arrays[f"{name}/mean_square"] = np.mean([square for _, square, _ in spectra])
         arrays[f"{name}/is_exact"] = np.asarray(spectra[0][2])
     return arrays
 
 
-def inputs_of(layers: dict[str, nn.Module], network: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    """Return what each layer reads in a pass of x under batch statistics."""
+def map_of(name: str, layer: Layer, has_nonlinearity: bool) -> nn.Module:
+    """Return a copy of a layer that ends with its norm, or with its nonlinearity, in single precision at least."""
+    if layer.is_whole:
+        own = copied(layer.last)
+        if not has_nonlinearity:
+            own = nn.Sequential(own.affine, own.norm)
+    elif has_nonlinearity and not is_followed_by_activation(layer.last):
+        raise ValueError(f"layer '{name}' has no nonlinearity of its own; has_nonlinearity=False measures what comes before")
+    else:
+        own = nn.Sequential(*(copied(part) for part in layer.parts))
+        if is_followed_by_activation(own[-1]) and not has_nonlinearity:
+            own[-1].act = nn.Identity()
+    is_half = any(is_half_precision(tensor) for tensor in (*own.parameters(), *own.buffers()))
+    return (own.float() if is_half else own).requires_grad_(False)
+
+
+def is_half_precision(tensor: Tensor) -> bool:
+    """Say whether torch has no singular values for a tensor."""
+    return tensor.is_floating_point() and tensor.itemsize < 4
+
+
+def inputs_of(modules: dict[str, nn.Module], network: nn.Module, x: object) -> dict[str, Tensor]:
+    """Return what each module reads first in a pass of x under batch statistics."""
     inputs: dict[str, Tensor] = {}
 
     def keep(name: str):
-        return lambda layer, args: inputs.update({name: args[0].clone()})
+        def hook(module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
+            if name not in inputs:
+                inputs[name] = (*args, *kwargs.values())[0].clone()
 
-    hooks = [layer.register_forward_pre_hook(keep(name)) for name, layer in layers.items()]
+        return hook
+
+    hooks = [module.register_forward_pre_hook(keep(name), with_kwargs=True) for name, module in modules.items()]
     try:
         with undisturbed(network):
-            network(x)
+            call(network, x)
     finally:
         for hook in hooks:
             hook.remove()
     return inputs
 
 
+def hold_statistics(layer: nn.Module, u: Tensor, name: str) -> None:
+    """Let the layer's norms use the mean and biased variance of the batch u, whatever they are given then.
+
+    Raises:
+        ValueError: a norm that is neither torch's nor this package's does not let them be held.
+    """
+    with torch.no_grad(), normalizing_by_batch(layer):
+        expected = layer(u)
+    keep_statistics_of(layer, u)
+    if {type(module).__module__.partition(".")[0] for module in layer.modules()} <= {"torch", "bn_repro"}:
+        return
+    with torch.no_grad():
+        held = torch.cat([layer(one[None]) for one in u])
+    if not (held - expected).norm() <= TOLERANCE * expected.norm():
+        raise ValueError(f"layer '{name}' has a norm whose batch statistics cannot be held: {type(layer).__name__}")
+
+
 def keep_statistics_of(layer: nn.Module, u: Tensor) -> None:
     """Make the batch's mean and biased variance those that the layer's norms use in evaluation mode, and enter it."""
     sizes: dict[nn.Module, int] = {}
+    before: dict[nn.Module, Tensor] = {}
     for norm in layer.modules():
-        if hasattr(norm, "running_mean"):
-            norm.momentum = 1.0
+        if isinstance(norm, _InstanceNorm):  # whose statistics are of each example
+            norm.running_mean = norm.running_var = None
+            norm.track_running_stats = False
+        elif isinstance(norm, _BatchNorm) and norm.running_mean is None:
+            like = u.new_zeros(norm.num_features)
+            norm.running_mean, norm.running_var = like, like.clone()
+        if getattr(norm, "running_mean", None) is not None:
+            norm.momentum, norm.track_running_stats, before[norm] = 1.0, True, norm.running_var.clone()
             norm.register_forward_pre_hook(lambda norm, args: sizes.update({norm: args[0].numel() // args[0].shape[1]}))
     with torch.no_grad(), normalizing_by_batch(layer):
         layer(u)
     for norm, size in sizes.items():
-        norm.running_var.mul_((size - 1) / size)
+        if not torch.equal(norm.running_var, before[norm]):  # which a frozen norm keeps
+            norm.running_var.mul_((size - 1) / size)
     layer.eval()
 
 

@@ -1,7 +1,7 @@
 """How activations are distributed in the training of any network, read off its own forward passes, none of them additional."""
 
 import itertools
-import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,17 +10,16 @@ from typing import Self
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-from bn_repro.probes.activations import LINEAR_RANGE, Site, spread_out
-from bn_repro.probes.watching import Pass, Watched, between_graphs, unwatch, watch
+from bn_repro.norms.modes import is_norm
+from bn_repro.probes.activations import LINEAR_RANGE, Site, checked_percentiles, spread_out
+from bn_repro.probes.watching import Pass, Watched, between_graphs, is_measuring, unwatch, watch
 
 NUM_SAMPLED = 20_000  # the ranks of this many drawn values are all off by less than 0.01 with 96 % confidence (Massart 1990)
 # Samples are described so many at once, since each of the dozen calls that takes is slow by itself.
 MAX_WAITING, MAX_SAMPLES = 1_000_000, 200  # values and samples of one size
-MEASURES = ("percentiles", "mean", "std", "histogram")
+MEASURES = ("percentiles", "mean", "std", "histogram", "not_finite")
 EVERYWHERE = (-np.inf, np.inf)
 
 
@@ -33,10 +32,11 @@ class ActivationRecorder:
                 ...
         arrays = recorder.arrays()  # {"step": (R,), "layer1.0.bn1/in/percentiles": (R, 3), ...}
 
-    A step is a forward pass of `network` in training mode with gradients; those of evaluation are let by. At every
-    `every`-th, from the first on, each site's values are sampled and described, on their device and without waiting for
-    it. Only `arrays` reads them. No value, gradient or random number of training changes. A module that is called several
-    times in a pass, or again in the backward pass by checkpointing, counts by its first call.
+    A step is a forward pass of `network` in training mode with gradients; those of evaluation, and of the probes, are let
+    by. At every `every`-th, from the first on, each site's values are sampled and described, on their device and without
+    waiting for it. Only `arrays` reads them. No value, gradient or random number of training changes. A module that is
+    called several times in a pass, or again in the backward pass by checkpointing, counts by its first call. What is no
+    tensor of real numbers (the tuple of an nn.LSTM, what vmap wraps) is not recorded, and a warning says so once.
 
     Autocast, channels_last and DistributedDataParallel (each process then records its own share of the batch) need
     nothing. For torch.compile enter the with-block before the first compiled call; the graph breaks at every recorded
@@ -46,11 +46,12 @@ class ActivationRecorder:
         every: steps between two records.
         layers: names of submodules, as `named_modules` gives them; by default all norms, linear layers and convolutions.
             Of a norm the input (`<name>/in`) and the output (`<name>/out`) are recorded, of another module the output.
+        percentiles: in any order; they are recorded in ascending order, and 50 is among them.
         num_sampled: values of a site that are described, evenly spread over it; all, where it has no more.
         bounds: the histograms' range; values beyond it count in the outer bins.
 
     Raises:
-        ValueError: the network has no such layer.
+        ValueError: the network has no such layer, or the percentiles no median.
     """
 
     def __init__(
@@ -63,10 +64,12 @@ class ActivationRecorder:
         num_bins: int = 100,
         bounds: tuple[float, float] = LINEAR_RANGE,
     ):
-        self.network, self.every, self.percentiles = network, every, list(percentiles)
+        self.network, self.every, self.percentiles = network, every, checked_percentiles(percentiles)
         self.num_sampled, self.num_bins, self.bounds = num_sampled, num_bins, bounds
         self.sites = sites_of(network, layers, bounds)
         self.step = 0  # of training passes seen so far
+        self._num_let_by = 0  # other passes
+        self._told: set[str] = set()  # sites that are known to have no tensor
         self._steps: list[int] = []  # that are recorded
         self._called: set[str] | None = None  # first sites of modules, in the pass under way, if it is recorded
         self._latest: tuple[Tensor, int, list[str]] | None = None  # what was sampled last, its version, and the sites it stands for
@@ -97,7 +100,10 @@ class ActivationRecorder:
     def _begin(self, forward: Callable[..., Tensor]) -> bool:
         self._called = self._latest = None  # a pass that failed leaves some
         is_copied = forward != self._forward  # of a network that was copied meanwhile
-        if is_copied or not self.network.training or not torch.is_grad_enabled():
+        if is_copied or is_measuring():
+            return False
+        if not self.network.training or not torch.is_grad_enabled():
+            self._num_let_by += 1
             return False
         is_recorded = self.step % self.every == 0
         self.step += 1
@@ -107,7 +113,7 @@ class ActivationRecorder:
                 self._own = [(module, watch(module, Watched(module.forward, take))) for module, take in self._takers.items()]
         return is_recorded
 
-    def _end(self, args: tuple[Tensor, ...], output: Tensor) -> None:
+    def _end(self, args: tuple[object, ...], output: object) -> None:
         if self.network in self.sites:
             self._take(self.sites[self.network], args, output)
         if self._called:
@@ -120,17 +126,24 @@ class ActivationRecorder:
         self._is_compiled = True  # and the graphs go on calling it
         self._take(*args)
 
-    def _take(self, sites: list[Site], args: tuple[Tensor, ...], output: Tensor) -> None:
+    def _take(self, sites: list[Site], args: tuple[object, ...], output: object) -> None:
         if self._called is None or sites[0].name in self._called:
             return
         self._called.add(sites[0].name)
         for site in sites:
-            values = args[0] if site.is_input else output
-            # A norm's input often is the very output of the layer before it, which need not be described again.
-            if self._latest is None or self._latest[0] is not values or self._latest[1] != values._version:
-                self._latest = values, values._version, []
-                self._keep(values.detach(), self._latest[2])
-            self._latest[2].append(site.name)
+            values = next(iter(args), None) if site.is_input else output
+            why = what_it_is(values)
+            if why:
+                if site.name not in self._told:
+                    self._told.add(site.name)
+                    warnings.warn(f"{site.name} is not recorded: it is {why}", stacklevel=2)
+            elif values.numel():
+                # A norm's input often is the very output of the layer before it, which need not be described again.
+                version = None if values.is_inference() else values._version
+                if self._latest is None or self._latest[0] is not values or version is None or self._latest[1] != version:
+                    self._latest = values, version, []
+                    self._keep(values.detach(), self._latest[2])
+                self._latest[2].append(site.name)
 
     def _keep(self, values: Tensor, names: list[str]) -> None:
         """Copy a sample of the values of the sites with these names, and describe all of its size when there is no more room."""
@@ -156,27 +169,39 @@ class ActivationRecorder:
         """Describe samples (S, num), each by one sort, and use them up; nothing leaves their device."""
         num_samples, num = values.shape
         mean = values.mean(1, keepdim=True)
+        is_bad = values.isfinite().logical_not_()
+        num_bad = is_bad.sum(1, keepdim=True)
+        values.masked_fill_(is_bad, torch.nan)  # which sort to the end
         if values.device.type == "cpu":
             values.numpy().sort(axis=1)  # an order of magnitude faster than torch's
             ordered = values
         else:
             ordered = values.sort(1).values
-        ranks = [percentile / 100 * (num - 1) for percentile in self.percentiles]
+        percents = torch.tensor(self.percentiles, dtype=torch.float64).to(values.device, non_blocking=True)
+        ranks = (percents / 100 * (num - 1 - num_bad)).clamp_(min=0)  # (S, P)
+        below, above = (ordered.gather(1, rank.long()) for rank in (ranks.floor(), ranks.ceil()))
         edges = torch.linspace(*self.bounds, self.num_bins + 1, device=values.device)[1:-1].repeat(num_samples, 1)
-        num_below = F.pad(torch.searchsorted(ordered, edges, out_int32=True), (1, 0))
+        num_below = torch.searchsorted(ordered, edges, out_int32=True)
+        counts = torch.cat([torch.zeros_like(num_bad), num_below, num - num_bad], dim=1).diff()
         return {
-            "percentiles": torch.stack([ordered[:, math.floor(r)].lerp(ordered[:, math.ceil(r)], r % 1) for r in ranks], dim=1),
+            "percentiles": below.lerp(above, (ranks - ranks.floor()).to(below.dtype)),
             "mean": mean.squeeze(1),
             "std": ordered.sub_(mean).square_().mean(1).sqrt_(),  # last, since in place
-            "histogram": F.pad(num_below, (0, 1), value=num).diff(),
+            "histogram": counts.int(),
+            "not_finite": num_bad.squeeze(1).int(),
         }
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the records so far, in order of steps and of the network: those of a run's record that `claims.drift` reads.
+        """Return the records so far, in order of steps and of the network: those that `measures.drift` reads.
 
-        `{"step": (R,), "<site>/<measure>": (R, ...)}` with the measures `percentiles`, `mean`, `std`, `histogram` and `range`.
-        A site that some recorded passes did not call has nan, or a histogram of no values, there.
+        `{"step": (R,), "percentiles": (P,), "<site>/<measure>": (R, ...)}`: which percentiles, and the measures `percentiles`,
+        `mean`, `std`, `histogram`, `range` and `not_finite`, how many of the sampled values are NaN or infinite; these are in
+        no percentile and no bin. A site that some recorded passes did not call has nan, or a histogram of no values, there.
+        Without any record a warning says why.
         """
+        if not self._steps:
+            passes = f"{self.step} training passes, {self._num_let_by} in evaluation mode or without gradients"
+            warnings.warn(f"nothing was recorded in {passes}; training passes of the network itself are recorded", stacklevel=2)
         for waiting in self._waiting.values():
             self._describe_waiting(waiting)
         rows: dict[int, dict[str, np.ndarray]] = {step: {} for step in self._steps}
@@ -186,7 +211,7 @@ class ActivationRecorder:
                     if step in rows:  # and not of a pass that failed
                         rows[step] |= {f"{name}/{measure}": value for name in names}
         found = {name: value for row in rows.values() for name, value in row.items()}
-        columns: dict[str, np.ndarray] = {"step": np.array(self._steps, dtype=int)}
+        columns: dict[str, np.ndarray] = {"step": np.array(self._steps, dtype=int), "percentiles": np.array(self.percentiles)}
         for site in itertools.chain(*self.sites.values()):
             for name in (f"{site.name}/{measure}" for measure in MEASURES if f"{site.name}/{measure}" in found):
                 nothing = np.full_like(found[name], np.nan if found[name].dtype.kind == "f" else 0)
@@ -226,9 +251,15 @@ def sites_of(network: nn.Module, layers: Sequence[str] | None, bounds: tuple[flo
     return sites
 
 
-def is_norm(module: nn.Module) -> bool:
-    """Say whether a module is a norm, by its class's name: there is no base class for those of torch, timm and others."""
-    return isinstance(module, _NormBase) or ("norm" in type(module).__name__.lower() and not any(module.children()))
+def what_it_is(values: object) -> str | None:
+    """Say what a value is that cannot be described; None: a tensor of numbers in memory."""
+    if not isinstance(values, Tensor):
+        return f"a {type(values).__name__}, not a tensor"
+    if torch._C._functorch.is_functorch_wrapped_tensor(values):
+        return "inside a transform of torch.func"
+    if values.is_complex() or values.is_quantized or values.is_nested or values.layout != torch.strided or values.is_meta:
+        return f"a tensor of {values.dtype} on {values.device} that is not plain"
+    return None
 
 
 def sample(values: Tensor, num: int) -> Tensor:

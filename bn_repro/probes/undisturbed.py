@@ -8,6 +8,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from bn_repro.norms import normalizing_by_batch
+from bn_repro.norms.calling import arguments_of, tensors_in
+from bn_repro.norms.modes import keeping_state
+from bn_repro.probes.watching import measuring
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]  # of the network's output and the targets
 
@@ -16,30 +19,50 @@ LossFunction = Callable[[Tensor, Tensor], Tensor]  # of the network's output and
 def undisturbed(network: nn.Module) -> Iterator[None]:
     """Run the network without gradient, norms on batch statistics and dropout off, and restore all it changes.
 
-    Dropout is off so that no random number is drawn; running statistics are put back bit for bit.
+    Dropout is off so that no random number is drawn; running statistics are put back bit for bit, whatever the norms call
+    them. A recorder does not count the passes.
     """
-    buffers = list(network.buffers())
-    saved = [buffer.clone() for buffer in buffers]
-    try:
-        with torch.no_grad(), normalizing_by_batch(network):
-            yield
-    finally:
-        with torch.no_grad():
-            for buffer, before in zip(buffers, saved):
-                buffer.copy_(before)
+    with measuring(), torch.no_grad(), keeping_state(network), normalizing_by_batch(network):
+        yield
+
+
+@contextmanager
+def rehearsing(network: nn.Module, x: object) -> Iterator[None]:
+    """Run the network as training would, in its modes and with the random numbers of the next step, and restore all it changes."""
+    devices = {tensor.device for tensor in tensors_in(x) if tensor.is_cuda}
+    with measuring(), keeping_state(network), torch.random.fork_rng(devices):
+        yield
 
 
 def trainable_parameters(network: nn.Module) -> dict[str, Tensor]:
-    """Return leaves with the values of the parameters that train, on the same memory, for `loss_at`."""
-    return {name: p.detach().requires_grad_() for name, p in network.named_parameters() if p.requires_grad}
+    """Return leaves with the values of the parameters that train, on the same memory, for `loss_at`.
+
+    Raises:
+        ValueError: there is none.
+    """
+    leaves = {name: p.detach().requires_grad_() for name, p in network.named_parameters() if p.requires_grad}
+    if not leaves:
+        raise ValueError(f"{type(network).__name__} has no parameter that trains")
+    return leaves
 
 
-def loss_at(network: nn.Module, parameters: Mapping[str, Tensor], loss_fn: LossFunction, x: Tensor, y: Tensor) -> Tensor:
+def loss_at(network: nn.Module, parameters: Mapping[str, Tensor], loss_fn: LossFunction, x: object, y: object) -> Tensor:
     """Return the loss that a training step would see with these parameters in place of the network's own.
 
     The network runs in the modes it is in, on copies of its buffers. Every call, and the training step after it, draws
-    the same random numbers (dropout, noise), from the global generators of the CPU and of x's CUDA device.
+    the same random numbers (dropout, noise), from the global generators of the CPU and of x's CUDA device. A recorder does
+    not count the pass.
+
+    Args:
+        x: a tensor, or a tuple or dict of the network's arguments.
+
+    Raises:
+        ValueError: the loss is not one number, or no function of the parameters.
     """
-    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
-    with torch.random.fork_rng([x.device] if x.is_cuda else []):
-        return loss_fn(functional_call(network, {**parameters, **buffers}, (x,)), y)
+    args, kwargs = arguments_of(network, x)
+    with rehearsing(network, x), torch.enable_grad():
+        loss = loss_fn(functional_call(network, dict(parameters), args, kwargs), y)
+    if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
+        what = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+        raise ValueError(f"loss_fn must return one number with a gradient in the parameters, not {what}")
+    return loss

@@ -1,11 +1,29 @@
 """How what goes in and out of modules is seen at a fraction of the cost of hooks: something else stands in the place of `forward`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+_is_measuring = ContextVar("is_measuring", default=False)
+
+
+@contextmanager
+def measuring() -> Iterator[None]:
+    """Say that forward passes are a measurement's, not training's: no recorder counts them."""
+    token = _is_measuring.set(True)
+    try:
+        yield
+    finally:
+        _is_measuring.reset(token)
+
+
+def is_measuring() -> bool:
+    return _is_measuring.get()
 
 
 @dataclass
@@ -13,7 +31,7 @@ class Watched:
     """Stand for a module's `forward` and show what goes in and comes out; a hook would cost several times as much."""
 
     forward: Callable[..., Tensor]
-    see: Callable[[tuple[Tensor, ...], Tensor], None]
+    see: Callable[[tuple[Any, ...], Any], None]
 
     def __call__(self, *args: Tensor, **kwargs: object) -> Tensor:
         output = self.forward(*args, **kwargs)
@@ -27,7 +45,7 @@ class Pass:
 
     forward: Callable[..., Tensor]
     begin: Callable[[Callable[..., Tensor]], bool]
-    end: Callable[[tuple[Tensor, ...], Tensor], None]
+    end: Callable[[tuple[Any, ...], Any], None]
 
     def __call__(self, *args: Tensor, **kwargs: object) -> Tensor:
         is_seen = self.begin(self.forward)

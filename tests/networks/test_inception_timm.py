@@ -174,3 +174,33 @@ def test_timm_reparameterizes(name):
     assert not batch_norms(fused.inception) and len(batch_norms(model.inception)) == len(batch_norms(create(name).inception))
     torch.testing.assert_close(fused(x), model(x), rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(reparameterize_model(fold_batch_norms(model))(x), model(x), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_features_by_torch_fx_are_those_of_hooks(name):
+    x = images(name)
+    by_graph, by_hooks = create(name, features_only=True, feature_cls="fx").eval(), create(name, features_only=True).eval()
+    torch.testing.assert_close(by_graph(x), by_hooks(x), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["bn_inception", "bn_inception_small"])
+def test_pruned_stages_are_gone_and_the_chosen_levels_stay(name):
+    model, x = create(name).eval(), images(name)
+    every = model.forward_intermediates(x, intermediates_only=True)
+    assert model.prune_intermediate_layers([0, 1]) == [0, 1]
+    assert [stage for stage, _ in model.stages()][-1] == model.feature_info[1]["module"] and isinstance(model.fc, nn.Identity)
+    torch.testing.assert_close(model.forward_intermediates(x, indices=[0, 1], intermediates_only=True), every[:2], rtol=0, atol=0)
+    torch.testing.assert_close(model.forward_features(x), every[1], rtol=0, atol=0)
+    whole = create(name)
+    assert whole.prune_intermediate_layers(1, prune_head=False) == [len(every) - 1] and isinstance(whole.fc, nn.Linear)
+    getter = create(name, features_only=True, feature_cls="getter", out_indices=(0, 1)).eval()
+    torch.testing.assert_close(getter(x), every[:2], rtol=0, atol=0)
+
+
+def test_device_and_type_are_those_asked_for():
+    model = create("bn_inception_small", device="meta", dtype=torch.bfloat16, num_classes=3)
+    floating = [t for t in (*model.parameters(), *model.buffers()) if t.is_floating_point()]
+    assert all(t.is_meta and t.dtype == torch.bfloat16 for t in floating) and len(floating) > 100
+    assert create("bn_inception_small", dtype=torch.float64)(images("small").double()).dtype == torch.float64
+    extractor = create("bn_inception_small", features_only=True, dtype=torch.float64).eval()
+    assert [level.dtype for level in extractor(images("small").double())] == [torch.float64] * 3

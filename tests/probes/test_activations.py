@@ -92,7 +92,7 @@ def test_probe_sees_the_sites_of_the_paper():
     network = SigmoidMLP(4, 3, depth=2, width=5)
     x = drawn(30, 2, 2)
     logits, arrays = ActivationProbe(network.eval(), sites_around(network))(x)
-    measures = ("percentiles", "unit_percentiles", "mean", "std", "saturated", "histogram", "range")
+    measures = ("percentiles", "unit_percentiles", "mean", "std", "saturated", "histogram", "not_finite", "range")
     places = ("before_norm", "after_norm", "after_nonlinearity")
     assert list(arrays) == [f"hidden.{layer}/{place}/{measure}" for layer in (0, 1) for place in places for measure in measures]
     a = x.flatten(1) @ network.hidden[0].affine.weight.T

@@ -1,0 +1,187 @@
+"""What the forward pass of any network calls and reads in evaluation mode, as torch.fx tells it, and what it cannot see into."""
+
+import functools
+import inspect
+import types
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+from bn_repro.norms.modes import copied, first_line
+
+# What tells of a tensor without its values: torch asks this of a property's getter, torch.fx of a node.
+ABOUT_TENSORS = ("dtype", "device", "shape", "ndim", "layout", "is_cuda", "requires_grad", "size", "dim", "numel", "is_floating_point")
+ABOUT_GETTERS = {getattr(Tensor, name).__get__ for name in ABOUT_TENSORS if inspect.isgetsetdescriptor(getattr(Tensor, name))}
+ABOUT_FUNCTIONS = {getattr(Tensor, name) for name in ABOUT_TENSORS if callable(getattr(Tensor, name))}
+
+
+@dataclass
+class Passes:
+    """The forward passes of a network: one graph of each way to call it.
+
+    Args:
+        read: names of parameters and buffers whose values are read other than by the call of their module.
+        unseen: what modules that torch.fx cannot see into may call and read: by the id of the module or tensor, their class.
+    """
+
+    graphs: list[fx.Graph] = field(default_factory=list)
+    read: set[str] = field(default_factory=set)
+    unseen: dict[int, str] = field(default_factory=dict)
+
+
+def trace_passes(network: nn.Module) -> Passes:
+    """Trace a network in evaluation mode with its optional arguments left out, and with each of them given.
+
+    A module whose forward pass depends on values is taken as a whole. What is traced are copies, since some networks keep
+    what passes through them.
+
+    Raises:
+        ValueError: its own forward pass depends on values, or is none of its class.
+    """
+    if "forward" in vars(network):
+        raise ValueError(f"cannot fold {type(network).__name__}: something stands in the place of its forward")
+    optional = {
+        name: parameter.default
+        for name, parameter in inspect.signature(type(network).forward).parameters.items()
+        if parameter.default is not inspect.Parameter.empty
+    }
+    passes, untraceable = Passes(), set()
+    trace_one(network, optional, passes, untraceable)
+    for name, default in optional.items():
+        others = {other: value for other, value in optional.items() if other != name}
+        trace_one(network, {**others, name: not default} if isinstance(default, bool) else others, passes, untraceable, name)
+    for module in network.modules():
+        if is_own_code(module) and (type(module) in untraceable or not any(module.children())):
+            inside = set(module.modules()) if type(module) in untraceable else set()
+            for held in inside | set(held_elsewhere(module)):
+                passes.unseen[id(held)] = type(module).__name__
+    return passes
+
+
+def trace_one(network: nn.Module, concrete: dict[str, Any], passes: Passes, untraceable: set[type], argument: str = "") -> None:
+    while True:
+        subject, tracer = copied(network).eval(), SeeingTracer(untraceable)
+        try:
+            with warnings.catch_warnings(), NotingReads(subject, passes.read), answering_isinstance(subject):
+                warnings.simplefilter("ignore")
+                graph = tracer.trace(subject, concrete)
+            break
+        except Exception as error:
+            if tracer.failed in untraceable | {None}:
+                way = f" with its argument '{argument}'" if argument else ""
+                name = type(network).__name__
+                raise ValueError(f"cannot fold {name}: torch.fx cannot trace it{way} ({first_line(error)})") from error
+            untraceable.add(tracer.failed)
+    passes.graphs.append(graph)
+    modules = dict(network.named_modules())
+    for node in graph.find_nodes(op="get_attr"):
+        if any(not is_about(user) for user in node.users):
+            passes.read.add(node.target)
+            if node.target in modules:  # given to a function that may call it
+                passes.unseen |= {id(module): "a function" for module in modules[node.target].modules()}
+
+
+def is_about(node: fx.Node) -> bool:
+    """Say whether a node asks a tensor for its shape or type alone."""
+    if node.op == "call_method":
+        return node.target in ABOUT_TENSORS
+    return node.op == "call_function" and node.target is getattr and node.args[1] in ABOUT_TENSORS
+
+
+def is_own_code(module: nn.Module) -> bool:
+    """Say whether a module's forward pass is not torch's, so that it may call and read what is not its own."""
+    return not type(module).__module__.startswith(("torch.nn.", "torch.ao.nn."))
+
+
+class SeeingTracer(fx.Tracer):
+    """Trace down to modules of torch, to those without children, whoever wrote them, to batch norms, and to some classes."""
+
+    def __init__(self, untraceable: set[type]):
+        super().__init__(param_shapes_constant=True)
+        self.untraceable = untraceable
+        self.failed: type | None = None  # the class of the innermost module whose forward pass cannot be traced
+
+    def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
+        is_whole = isinstance(module, _BatchNorm) or type(module) in self.untraceable or not any(module.children())
+        return is_whole or super().is_leaf_module(module, qualified_name)
+
+    def call_module(self, module: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        try:
+            with answering_isinstance(module):
+                return super().call_module(module, forward, args, kwargs)
+        except Exception:
+            is_found = module in (self.submodule_paths or {})  # else its caller is at fault
+            if self.failed is None and is_found and not self.is_leaf_module(module, ""):
+                self.failed = type(module)
+            raise
+
+
+@contextmanager
+def answering_isinstance(module: nn.Module) -> Iterator[None]:
+    """Let a module's code, where it asks, find that what is traced is a Tensor, as what is really passed is."""
+    names = getattr(inspect.unwrap(type(module).forward), "__globals__", {})
+    if not is_own_code(module) or "isinstance" in names:
+        yield
+        return
+    names["isinstance"] = is_instance_of
+    try:
+        yield
+    finally:
+        del names["isinstance"]
+
+
+def is_instance_of(value: object, classes: Any) -> bool:
+    return isinstance(value, classes) or (isinstance(value, fx.Proxy) and issubclass(Tensor, classes))
+
+
+class NotingReads(TorchFunctionMode):
+    """Note which of a network's parameters and buffers are given to functions while it is traced."""
+
+    def __init__(self, network: nn.Module, read: set[str]):
+        super().__init__()
+        self.names = {id(tensor): name for name, tensor in (*network.named_parameters(), *network.named_buffers())}
+        self.read = read
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        if func not in ABOUT_GETTERS and func not in ABOUT_FUNCTIONS:
+            self.read |= {self.names[id(leaf)] for leaf in tree_leaves((args, kwargs)) if id(leaf) in self.names}
+        return func(*args, **kwargs or {})
+
+
+def held_elsewhere(module: nn.Module) -> Iterator[object]:
+    """Yield the modules and tensors that a module, or one inside it, holds in lists, closures and the like, not by registration."""
+    inside = set(module.modules())
+    own = {id(tensor) for tensor in (*module.parameters(), *module.buffers())}
+    waiting, seen = [value for each in inside for value in vars(each).values()], set()
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, nn.Module):
+            yield from value.modules() if value not in inside else ()
+        elif isinstance(value, Tensor):
+            yield from () if id(value) in own else (value,)
+        else:
+            waiting += contents_of(value)
+
+
+def contents_of(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return list(value.values())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return list(value)
+    if isinstance(value, functools.partial):
+        return [value.func, *value.args, *value.keywords.values()]
+    if isinstance(value, types.MethodType):
+        return [value.__self__, value.__func__]
+    if isinstance(value, types.FunctionType):
+        return list(inspect.getclosurevars(value).nonlocals.values()) + list(value.__defaults__ or ())
+    return list(vars(value).values()) if hasattr(value, "__dict__") and not isinstance(value, (type, types.ModuleType)) else []
