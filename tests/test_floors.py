@@ -11,9 +11,9 @@ ROOT = Path(__file__).parent.parent
 RECORDS = "files damage archive packing extent cadence reading soundness lock record writing"
 # From the ground up; within a floor from left to right. A name stands for the module and all that is in it.
 FLOORS = (
-    ("config",),
+    ("config", "config.text"),
     (*(f"records.{module}" for module in RECORDS.split()), "records", "norms", "data"),
-    ("networks", "probes", "training", "verdicts", "measures", "figures"),
+    ("baselines", "networks", "probes", "training", "verdicts", "measures", "figures"),
     ("experiments", "studies", "comparison", "plot"),
     ("report", "launcher"),
     ("dashboard", "benchmarks"),
@@ -150,6 +150,7 @@ def test_every_file_name_of_a_run_is_spelled_in_the_records_package():
     from bn_repro.records import files
 
     names = [files.CONFIG, files.ENVIRONMENT, files.METRICS, files.ACTIVATIONS, files.CORRECT, files.WEIGHTS, files.SUMMARY]
+    names += [files.VOCABULARY, files.FEATURES]
     for module, path in MODULES.items():
         if module == "records.files":
             continue

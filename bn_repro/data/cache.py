@@ -18,7 +18,8 @@ def verify(dataset: Dataset, splits: Splits) -> None:
     """Raise ValueError unless shapes, types, bytes and order of the examples are the canonical ones."""
     for split, expected in dataset.sha256.items():
         images, labels = splits[split]
-        if images.shape != (len(labels), *dataset.image_shape) or images.dtype != np.uint8 or labels.dtype != np.uint8:
+        shape = (images.size,) if dataset.image_shape is None else (len(labels), *dataset.image_shape)
+        if images.shape != shape or images.dtype != np.uint8 or labels.dtype != np.uint8:
             raise ValueError(f"{split} images are {images.dtype} {images.shape}, labels {labels.dtype} {labels.shape}")
         digest = hashlib.sha256(np.ascontiguousarray(images))
         digest.update(np.ascontiguousarray(labels))

@@ -59,8 +59,9 @@ def fetch_with_source(name: str, folder: Path) -> tuple[Splits, str]:
 def fetch(name: str, folder: Path) -> Splits:
     """Return {"train": (images, labels), "test": (images, labels)}, uint8, in torchvision's order of examples.
 
-    Images are (N, 28, 28) for mnist and fashion_mnist, (N, 32, 32, 3) for cifar10. What a slower source delivers
-    is kept decoded in `folder`. Raises DataUnavailable if no source delivers, ValueError for an unknown name.
+    Images are (N, 28, 28) for mnist and fashion_mnist, (N, 32, 32, 3) for cifar10. Of imdb there is "train" alone, its texts
+    the bytes of lines (`reviews.as_texts`). What a slower source delivers is kept decoded in `folder`. Raises
+    DataUnavailable if no source delivers, ValueError for an unknown name.
     """
     return fetch_with_source(name, folder)[0]
 

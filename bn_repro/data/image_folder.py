@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from bn_repro.config import DataConfig
+from bn_repro.config import ImageDataConfig
 from bn_repro.data.fetch import TRAINING_FOLDER, VALIDATION_FOLDER, check_image_folder
 from bn_repro.data.images import order_of_epoch
 
@@ -59,7 +59,7 @@ class FolderImages:
     """Hold the names of images and hand them out as floats, as `Images` does with pixels in memory."""
 
     samples: list[Sample]
-    config: DataConfig
+    config: ImageDataConfig
     device: torch.device
     is_distorted: bool = False
 
@@ -131,7 +131,7 @@ def collate(examples: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
     return pixels, torch.tensor([label for _, label in examples], dtype=torch.int64)
 
 
-def build_transform(config: DataConfig, is_distorted: bool) -> Callable[[Image.Image], Tensor]:
+def build_transform(config: ImageDataConfig, is_distorted: bool) -> Callable[[Image.Image], Tensor]:
     """Build timm's transform of an image to uint8 (3, S, S): GoogLeNet's random crops in training, else one central crop of 7/8."""
     from timm.data import create_transform
 
@@ -146,7 +146,7 @@ def build_transform(config: DataConfig, is_distorted: bool) -> Callable[[Image.I
     )
 
 
-def load_image_folder(config: DataConfig, device: torch.device) -> tuple[FolderImages, FolderImages]:
+def load_image_folder(config: ImageDataConfig, device: torch.device) -> tuple[FolderImages, FolderImages]:
     """Return the training images and those that accuracy is measured on, the latter in an order in which the first few are fair.
 
     Raises:

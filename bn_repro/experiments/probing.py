@@ -1,20 +1,15 @@
 """What probes add to a run's record: activations, and what internal covariate shift and its rivals look like before a step."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from bn_repro.config import Config, ProbeConfig
-from bn_repro.data.image_folder import FolderBatches
-from bn_repro.data.images import Batches
+from bn_repro.data.examples import TrainingBatches
 from bn_repro.probes import ActivationProbe, gradient_shift, landscape_along_gradient, layer_jacobians, magnitudes, sites_around
 from bn_repro.training.distributed import num_ranks
-from bn_repro.training.loop import TrainState
-from bn_repro.training.schedule import lr_at
+from bn_repro.training.loop import TrainState, loss_of
+from bn_repro.training.schedule import at_rates_of, lr_at
 
 SPECTRUM_PERCENTILES = (0, 10, 25, 50, 75, 90)
 SMALLEST = 1e-6  # singular values below it count as it, so that one zero is not infinitely far from 1
@@ -30,7 +25,7 @@ def generator_of(config: Config, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(seed >> np.uint64(1)))
 
 
-def measures_before_step(state: TrainState, batches: Batches | FolderBatches, probe_x: Tensor, config: Config) -> dict[str, float]:
+def measures_before_step(state: TrainState, batches: TrainingBatches, probe_x: Tensor, config: Config) -> dict[str, float]:
     """Return `{"<probe>/<what>": number}` of the probes that are due before the next step; training stays the same, bit for bit.
 
     `gradient_shift/<layer>/<measure>`, `landscape/<measure>` and `magnitudes/<layer>/<measure>` are of the very batch,
@@ -55,37 +50,20 @@ def measures_before_step(state: TrainState, batches: Batches | FolderBatches, pr
     if num_ranks() > 1:
         raise ValueError("probe.gradient_shift_every, landscape_every, magnitudes_every and jacobian_every need a run of one process")
     lr, found = lr_at(step, config.train), {}
-    layers = layers_over_depth(state.network, probe.num_layers)
-    if due["gradient_shift"] or due["landscape"] or due["magnitudes"]:
-        x, y = batches.at(step)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=config.train.precision == "bfloat16"):
-            if due["gradient_shift"]:
-                with learning_at(state.optimizer, lr):
-                    found["gradient_shift"] = gradient_shift(state.network, state.optimizer, loss_fn, x, y, layers)
-            if due["landscape"]:
-                found["landscape"] = landscape_along_gradient(state.network, loss_fn, x, y, lr)
-            if due["magnitudes"]:
-                found["magnitudes"] = magnitudes(state.network, loss_fn, x, y)
-    if due["jacobian"]:
-        found["jacobian"] = jacobian_measures(state.network, probe_x, layers, generator_of(config, step))
+    with at_rates_of(state.optimizer, step, config.train):
+        layers = layers_over_depth(state.network, probe.num_layers)
+        if due["gradient_shift"] or due["landscape"] or due["magnitudes"]:
+            x, y = batches.at(step)
+            with torch.autocast(x.device.type, torch.bfloat16, enabled=config.train.precision == "bfloat16"):
+                if due["gradient_shift"]:
+                    found["gradient_shift"] = gradient_shift(state.network, state.optimizer, loss_of, x, y, layers)
+                if due["landscape"]:
+                    found["landscape"] = landscape_along_gradient(state.network, loss_of, x, y, lr)
+                if due["magnitudes"]:
+                    found["magnitudes"] = magnitudes(state.network, loss_of, x, y)
+        if due["jacobian"]:
+            found["jacobian"] = jacobian_measures(state.network, probe_x, layers, generator_of(config, step))
     return {f"{name}/{what}": value for name, measures in found.items() for what, value in measures.items()}
-
-
-def loss_fn(logits: Tensor, y: Tensor) -> Tensor:
-    return F.cross_entropy(logits.float(), y)
-
-
-@contextmanager
-def learning_at(optimizer: torch.optim.Optimizer, lr: float) -> Iterator[None]:
-    """Give the optimizer a learning rate, and its own back after."""
-    before = [group["lr"] for group in optimizer.param_groups]
-    try:
-        for group in optimizer.param_groups:
-            group["lr"] = lr
-        yield
-    finally:
-        for group, own in zip(optimizer.param_groups, before):
-            group["lr"] = own
 
 
 def layers_over_depth(network: nn.Module, num: int) -> list[str]:

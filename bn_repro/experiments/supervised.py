@@ -13,15 +13,14 @@ import torch
 from torch import nn
 
 from bn_repro.config import Config, check
-from bn_repro.data.image_folder import FolderBatches, FolderImages, load_image_folder
-from bn_repro.data.images import Batches, Images, load_images
 from bn_repro.experiments.environment import available_device
+from bn_repro.experiments.image_task import image_task
 from bn_repro.experiments.probing import activation_probe, generator_of, measures_before_step
 from bn_repro.experiments.resuming import finished_summary, forget_unfounded_summary, resume_or_begin
+from bn_repro.experiments.tasks import Task
+from bn_repro.experiments.text_tasks import language_model_task, text_classifier_task
 from bn_repro.experiments.tracking import Mirror
-from bn_repro.networks import build_network
 from bn_repro.norms import batch_norms, estimate_population_statistics
-from bn_repro.probes import folding_error, scale_invariance_errors
 from bn_repro.records import files
 from bn_repro.records.extent import RECORD
 from bn_repro.records.record import DIVERGED, FINISHED, Run, run_folder
@@ -34,15 +33,14 @@ from bn_repro.training.distributed import (
     gathered,
     is_on_any_rank,
     join_ranks,
-    num_ranks,
     part_of_batch,
     pooled_statistics,
     rank,
     synchronized,
 )
-from bn_repro.training.loop import Interrupted, TrainState, evaluate, train
+from bn_repro.training.loop import Interrupted, TrainState, train
+from bn_repro.training.optimizers import build_optimizer
 
-IDENTITY_SCALE = 10.0  # the factor a of section 3.3
 RANK_SEEDS = 1_000_003  # between the seeds of dropout of two ranks, so that no rank has another seed's
 Report = Callable[[int, int, float | None], None]
 
@@ -81,10 +79,10 @@ def run(config: Config, report: Report = lambda *_: None, is_stopping: Callable[
 
 
 def _train_and_measure(config: Config, writer: RunWriter | SilentWriter, report: Report, is_stopping: Callable[[], bool]) -> dict[str, Any]:
-    state, batches, images = build(config)
-    watched = images.first(config.data.evaluate_size)
+    state, task = build(config)
+    watched = task.examples.first(config.data.evaluate_size)
     resume_or_begin(state, config, writer)
-    probe_x, probe_y = images.between(0, config.probe.batch_size)
+    probe_x, probe_y = task.examples.between(0, config.probe.batch_size)
     probe = activation_probe(state.network, config.probe)
     mirrored = config.wandb if rank() == 0 else dataclasses.replace(config.wandb, mode="disabled")
     mirror = Mirror(mirrored, Run(writer.folder).address, dataclasses.asdict(config))
@@ -98,9 +96,9 @@ def _train_and_measure(config: Config, writer: RunWriter | SilentWriter, report:
     def measure(step: int, train_loss: float | None) -> None:
         nonlocal accuracy
         with pooled_statistics(state.network):
-            accuracy, loss, _ = evaluate(state.network, watched, poll, config.data.evaluate_batch)
+            accuracy, loss, _ = task.evaluate(state.network, watched, poll, config.data.evaluate_batch)
         row = {"step": step, "train_loss": train_loss, "accuracy": accuracy, "loss": loss, "bias_norm": bias_norm(state.network)}
-        row |= measures_before_step(state, batches, probe_x, config)
+        row |= measures_before_step(state, task.batches, probe_x, config)
         arrays = None
         if config.probe.every and (step % config.probe.every == 0 or step == config.train.steps):
             logits, arrays = probe(probe_x, generator_of(config, step))
@@ -116,10 +114,10 @@ def _train_and_measure(config: Config, writer: RunWriter | SilentWriter, report:
             save_checkpoint(writer.folder / files.CHECKPOINTS, state.step, plain | {RECORD: writer.extent()})
 
     try:
-        train(state, batches, config.train, measure, save, poll)
+        train(state, task.batches, config.train, measure, save, poll)
         save()  # what follows can be interrupted too
         seconds = time.monotonic() - started
-        measures, is_correct = final_measures(state, batches, images, config, accuracy, poll)
+        measures, is_correct = final_measures(state, task, config, accuracy, poll)
         summary = {
             "status": FINISHED if state.first_bad_step is None else DIVERGED,
             "steps": state.step,
@@ -140,74 +138,55 @@ def _train_and_measure(config: Config, writer: RunWriter | SilentWriter, report:
     return summary
 
 
-def build(config: Config) -> tuple[TrainState, Batches | FolderBatches, Images | FolderImages]:
-    """Build the untrained state, this rank's training batches and the images that accuracy is measured on."""
+def build(config: Config) -> tuple[TrainState, Task]:
+    """Build the untrained state, and what it learns.
+
+    Raises:
+        OSError: the dataset is nowhere to be had.
+        ValueError: a batch cannot be split over the ranks, or a language model does not fit.
+    """
+    part_of_batch(config.train.batch_size)
     torch.set_num_threads(config.threads)
     torch.set_flush_denormal(True)  # sigmoid networks without BN make denormals, which are slow on a CPU
     torch.manual_seed(config.seed + RANK_SEEDS * rank())  # dropout, which differs between ranks
     device = torch.device(config.device)
-    batches, images = load_data(config, device)
-    network = build_network(config.network, images.shape, config.data.num_classes, config.seed).to(device)
+    task = build_task(config, device)
     if config.train.sync_bn:
-        network = synchronized(network)
+        task.network = synchronized(task.network)
+    network = task.network
     select_trainable(network, config.train.trainable)
-    optimizer = torch.optim.SGD(
-        [p for p in network.parameters() if p.requires_grad],
-        lr=config.train.lr,
-        momentum=config.train.momentum,
-        weight_decay=config.train.weight_decay,
-    )
-    state = TrainState(network, optimizer, forward=averaging_gradients(network))
+    state = TrainState(network, build_optimizer(network, config.train), forward=averaging_gradients(network))
     if config.train.is_compiled:
         state.forward = torch.compile(state.forward, mode="reduce-overhead" if device.type == "cuda" else "default")
-    return state, batches, images
+    return state, task
 
 
-def load_data(config: Config, device: torch.device) -> tuple[Batches | FolderBatches, Images | FolderImages]:
-    """Return this rank's training batches and the images that accuracy is measured on.
-
-    Raises:
-        OSError: the dataset is nowhere to be had.
-        ValueError: a batch cannot be split over the ranks.
-    """
-    data, batch_size, seed = config.data, config.train.batch_size, config.seed
-    part_of_batch(batch_size)
-    if data.name == "image_folder":
-        training, images = load_image_folder(data, device)
-        return FolderBatches(training, batch_size, seed, rank(), num_ranks()), images
-    training, images = load_images(data, device)
-    return Batches(training, batch_size, seed, data.crop_padding, data.has_flips, rank(), num_ranks()), images
+def build_task(config: Config, device: torch.device) -> Task:
+    """Build what the config's kind of network learns."""
+    builders = {"language_model": language_model_task, "text_classifier": text_classifier_task}
+    return builders.get(config.network.name, image_task)(config, device)
 
 
 def final_measures(
-    state: TrainState,
-    batches: Batches | FolderBatches,
-    images: Images | FolderImages,
-    config: Config,
-    accuracy: float,
-    poll: Callable[[], None],
+    state: TrainState, task: Task, config: Config, accuracy: float, poll: Callable[[], None]
 ) -> tuple[dict[str, Any], np.ndarray | None]:
-    """Measure the trained network: accuracy by Algorithm 2 beside moving averages, and the paper's exact statements.
+    """Measure the trained network: accuracy by Algorithm 2 beside moving averages, and what else its task asks.
 
-    Besides, return of each image whether it is right, in order; None of a diverged network.
+    Besides, return of each example whether it is right, in order; None of a diverged network.
     """
-    network = state.network
+    network, batch_size = state.network, config.data.evaluate_batch
     measures = {"accuracy_moving_averages": accuracy, "accuracy": accuracy, "num_batch_norms": len(batch_norms(network))}
     if state.first_bad_step is not None:
         return measures, None
     with pooled_statistics(network):
-        measures["accuracy"], _, is_correct = evaluate(network, images, poll, config.data.evaluate_batch)
-    measures |= {"accuracy_moving_averages": measures["accuracy"], "num_test_images": len(images)}
-    x, _ = images.between(0, config.probe.batch_size)
-    errors = scale_invariance_errors(network, x, IDENTITY_SCALE, torch.Generator().manual_seed(config.seed))
-    measures["scale_invariance"] = errors
+        measures["accuracy"], loss, is_correct = task.evaluate(network, task.examples, poll, batch_size)
+    measures |= {"accuracy_moving_averages": measures["accuracy"], "num_test_images": len(task.examples)}
     if batch_norms(network):
-        inputs = (batches.at(config.train.steps + number)[0] for number in range(config.train.population_batches))
+        inputs = (task.batches.at(config.train.steps + number)[0] for number in range(config.train.population_batches))
         estimate_population_statistics(network, inputs)
         average_population_statistics(network)
-        measures["accuracy"], _, is_correct = evaluate(network, images, poll, config.data.evaluate_batch)
-    measures["num_folded"], measures["folding_error"] = folding_error(network, x)
-    return measures, is_correct
+        measures["accuracy"], loss, is_correct = task.evaluate(network, task.examples, poll, batch_size)
+    return measures | task.closing_measures(network, loss, poll), is_correct
 
 
 def select_trainable(network: nn.Module, pattern: str) -> None:

@@ -39,7 +39,7 @@ def child(config: Config, sender: Connection) -> None:
 
 
 def outcome_of(config: Config, sender: Connection, is_stopping: StopFlag) -> Outcome:
-    from bn_repro.experiments.supervised import run
+    from bn_repro.experiments.kinds import run
     from bn_repro.training.loop import Interrupted
 
     address, last_sent = address_of(config), 0.0
@@ -81,4 +81,5 @@ def result_line(address: str, summary: dict[str, Any]) -> str:
     """Say in one line how a run ended."""
     if summary["first_bad_step"] is not None:
         return f"{address}: diverged, the loss was not finite from step {summary['first_bad_step']} on"
-    return f"{address}: {100 * summary['accuracy']:.2f} % after {summary['steps']} steps"
+    reached = f"perplexity {summary['perplexity']:.1f}" if "perplexity" in summary else f"{100 * summary['accuracy']:.2f} %"
+    return f"{address}: {reached} after {summary['steps']} steps"

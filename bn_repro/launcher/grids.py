@@ -17,7 +17,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bn_repro.config import Config, InceptionConfig, SigmoidMLPConfig, check, walk
+from bn_repro.config import Config, ImageDataConfig, InceptionConfig, SigmoidMLPConfig, check, walk
+from bn_repro.config.text import BagOfWordsConfig, LanguageModelConfig, TextClassifierConfig, TextDataConfig
+from bn_repro.records.record import address_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MAIN_CONFIG = "train"
@@ -38,8 +40,13 @@ def register_schema() -> None:
     OmegaConf.register_new_resolver("power", lambda value, exponent: value**exponent, replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=Composed)
+    store.store(group="data", name="image_schema", node=ImageDataConfig)
+    store.store(group="data", name="text_schema", node=TextDataConfig)
     store.store(group="network", name="sigmoid_mlp_schema", node=SigmoidMLPConfig)
     store.store(group="network", name="inception_schema", node=InceptionConfig)
+    store.store(group="network", name="bag_of_words_schema", node=BagOfWordsConfig)
+    store.store(group="network", name="language_model_schema", node=LanguageModelConfig)
+    store.store(group="network", name="text_classifier_schema", node=TextClassifierConfig)
 
 
 @contextmanager
@@ -119,6 +126,18 @@ def configs_of(experiment: str, extra: Sequence[str] = ()) -> list[Config]:
             config.name = run_name(config, overrides)
             configs.append(config)
     return configs
+
+
+def needed_run(config: Config) -> str | None:
+    """Return the address of the run whose result this one starts from: of a text classifier, its language model's."""
+    return getattr(config.network, "encoder", None)
+
+
+def with_needed_runs(configs: Sequence[Config]) -> list[Config]:
+    """Add those runs of other experiments that some start from."""
+    missing = {needed_run(config) for config in configs} - {address_of(config) for config in configs} - {None}
+    owners = sorted({address.rpartition("/")[0] for address in missing})
+    return [*(config for name in owners for config in configs_of(name) if address_of(config) in missing), *configs]
 
 
 def values_of(override: Override) -> list[str]:

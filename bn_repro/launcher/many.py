@@ -11,13 +11,14 @@ from rich.console import Console
 
 from bn_repro.config import Config
 from bn_repro.launcher.child import BUSY, DONE, FAILED, INTERRUPTED, SKIPPED, Outcome, child
+from bn_repro.launcher.grids import needed_run
 from bn_repro.launcher.progress import Progress, RunProgress
 from bn_repro.launcher.signals import StopFlag, signals_kept_back
 from bn_repro.records.damage import Damaged
 from bn_repro.records.lock import is_busy, tidy
 from bn_repro.records.record import address_of, finished_run, run_folder
 
-PRELOADED = ["bn_repro.experiments.supervised", "torch._dynamo", "wandb"]
+PRELOADED = ["bn_repro.experiments.kinds", "torch._dynamo", "wandb"]
 
 
 class ManyRuns:
@@ -47,6 +48,13 @@ class ManyRuns:
         self._open_runs = Counter(config.experiment for config in configs)
         self._told_busy: set[str] = set()
         self._context: Any = None
+
+    def next_ready(self) -> Config | None:
+        """Take the first waiting run off the list that starts from no result still to come."""
+        under_way = [config for _, config in self.processes.values()]
+        to_come = {address_of(config) for config in (*self.waiting, *self.busy, *under_way)}
+        place = next((place for place, config in enumerate(self.waiting) if needed_run(config) not in to_come), None)
+        return None if place is None else self.waiting.pop(place)
 
     def take_up(self, config: Config, is_stopping: StopFlag) -> None:
         """Start a run, unless it is finished, damaged, or done by another process at this moment."""

@@ -10,7 +10,7 @@ from rich.console import Console
 from bn_repro.config import TIERS, Config
 from bn_repro.data.fetch import check_image_folder, fetch
 from bn_repro.launcher.child import DONE, FAILED, INTERRUPTED
-from bn_repro.launcher.grids import configs_of
+from bn_repro.launcher.grids import configs_of, with_needed_runs
 from bn_repro.launcher.progress import clock
 from bn_repro.launcher.runs import estimated_seconds, run_many
 from bn_repro.launcher.signals import stopping_on_signals
@@ -38,7 +38,7 @@ def main() -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    chosen = [config for name in choice.experiments for config in configs.setdefault(name, configs_of(name))]
+    chosen = with_needed_runs([config for name in choice.experiments for config in configs.setdefault(name, configs_of(name))])
     if arguments.dry_run:
         return dry_run(chosen, arguments.jobs, arguments.images_per_second)
     try:

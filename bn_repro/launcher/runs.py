@@ -42,7 +42,7 @@ def run_here(config: Config) -> int:
                 print(result_line(address, finished.summary) + " (complete already)")
             return 0
 
-        from bn_repro.experiments.supervised import run
+        from bn_repro.experiments.kinds import run
         from bn_repro.training.loop import Interrupted
 
         with Progress(1, Console(quiet=not is_first)).shown() as progress:
@@ -96,8 +96,8 @@ def run_many(
 ) -> list[Outcome]:
     """Do many runs, each in a process of its own; none that fails stops another.
 
-    Experiments are done in the order of their first runs, the runs of one longest first. What another process does is come back to
-    last: it is then finished, or taken over from a process that is gone.
+    Experiments are done in the order of their first runs, the runs of one longest first; a run that starts from another's result
+    waits for it. What another process does is come back to last: it is then finished, or taken over from a process that is gone.
 
     Args:
         jobs: how many at once.
@@ -108,14 +108,14 @@ def run_many(
     many = ManyRuns(configs, console, jobs, seconds, on_experiment_end)
     with stopping_on_signals("interrupted before a run was started") as is_stopping, many.progress.shown():
         while many.processes or ((many.waiting or many.busy) and not is_stopping()):
-            while many.waiting and len(many.processes) < jobs and not is_stopping():
-                many.take_up(many.waiting.pop(0), is_stopping)
+            while len(many.processes) < jobs and not is_stopping() and (config := many.next_ready()):
+                many.take_up(config, is_stopping)
             if is_stopping():
                 for process, _ in many.processes.values():
                     process.terminate()  # to a run that is stopping already, a second signal means nothing
             for receiver in multiprocessing.connection.wait(list(many.processes), timeout=SECONDS_BETWEEN_REPORTS):
                 many.hear(receiver, is_stopping())
-            if not many.waiting:
-                many.waiting, many.busy = many.busy, []
+            if not (many.waiting and many.processes):
+                many.waiting, many.busy = many.waiting + many.busy, []
             many.progress.refresh()
     return many.outcomes

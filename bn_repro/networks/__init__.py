@@ -1,4 +1,4 @@
-"""The paper's networks; the norm and the nonlinearity are arguments, so that with and without BN is one switch."""
+"""The networks; the norm and the nonlinearity are arguments, so that with and without BN is one switch."""
 
 import dataclasses
 import math
@@ -6,19 +6,34 @@ import math
 import torch
 from torch import nn
 
-from bn_repro.config import NetworkConfig
+from bn_repro.config import ImageNetworkConfig
+from bn_repro.networks.awd_lstm import AwdLstm, LanguageModel
 from bn_repro.networks.inception import Inception
 from bn_repro.networks.initialization import init_gaussian, init_he, init_xavier
 from bn_repro.networks.normed_layer import NormedLayer, build_nonlinearity
 from bn_repro.networks.registering import register_with_timm
 from bn_repro.networks.sigmoid_mlp import SigmoidMLP
+from bn_repro.networks.text_classifier import PoolingClassifier, TextClassifier
 
-__all__ = ["Inception", "NormedLayer", "SigmoidMLP", "build_network", "build_nonlinearity", "init_gaussian", "init_he", "init_xavier"]
+__all__ = [
+    "AwdLstm",
+    "Inception",
+    "LanguageModel",
+    "NormedLayer",
+    "PoolingClassifier",
+    "SigmoidMLP",
+    "TextClassifier",
+    "build_network",
+    "build_nonlinearity",
+    "init_gaussian",
+    "init_he",
+    "init_xavier",
+]
 
 register_with_timm()
 
 
-def build_network(config: NetworkConfig, image_shape: tuple[int, ...], num_classes: int, seed: int) -> nn.Module:
+def build_network(config: ImageNetworkConfig, image_shape: tuple[int, ...], num_classes: int, seed: int) -> nn.Module:
     """Build and initialize the configured network; the same seed gives arms of equal shapes equal weights.
 
     Args:

@@ -10,7 +10,10 @@ from pathlib import Path
 from bn_repro.records import files
 from bn_repro.records.damage import Damaged, check_kind
 
-OF_A_RUN = (files.CONFIG, files.ENVIRONMENT, files.METRICS, files.ACTIVATIONS, files.CORRECT, files.WEIGHTS, files.SUMMARY, files.ERROR)
+OF_A_RUN = (
+    *(files.CONFIG, files.ENVIRONMENT, files.METRICS, files.ACTIVATIONS, files.CORRECT, files.WEIGHTS, files.SUMMARY, files.ERROR),
+    *(files.VOCABULARY, files.FEATURES),
+)
 UNFINISHED = re.compile(
     rf"\.({'|'.join(map(re.escape, OF_A_RUN))}|step-\d+-\w+\.pt)\.\w{{8}}"
 )  # as `write_atomically` names a file at first

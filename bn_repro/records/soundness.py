@@ -19,9 +19,9 @@ from bn_repro.records.reading import (
     read_summary,
 )
 
-CHECKED = (files.CONFIG, files.ENVIRONMENT, files.METRICS, files.ACTIVATIONS, files.CORRECT, files.WEIGHTS, files.SUMMARY)
+FOR_USE = (files.WEIGHTS, files.VOCABULARY, files.FEATURES)  # no number of a report is read from them, and they are not published
+CHECKED = (files.CONFIG, files.ENVIRONMENT, files.METRICS, files.ACTIVATIONS, files.CORRECT, *FOR_USE, files.SUMMARY)
 LAST_KNOB = "wandb.folder"  # of the file: without it the end is missing
-MAY_BE_GONE = {files.WEIGHTS}  # no number of a report is read from it, and it is not published
 
 
 def check_finished(folder: Path) -> None:
@@ -52,7 +52,7 @@ def _damage(folder: Path, state: tuple[Any, ...]) -> Damaged | None:
 def check_written(folder: Path, record: dict[str, Any]) -> None:
     """Compare files with the digests that the summary keeps; what describes the machine has none."""
     for name, digest in record["sha256"].items():
-        if name in CHECKED and name != files.SUMMARY and (name not in MAY_BE_GONE or archive.exists(folder / name)):
+        if name in CHECKED and name != files.SUMMARY and (name not in FOR_USE or archive.exists(folder / name)):
             if checksum(archive.read(folder / name)) != digest:
                 raise Damaged(folder / name, f"its content is not what {files.SUMMARY} knows")
     if record["config"]:

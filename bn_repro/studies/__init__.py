@@ -1,6 +1,16 @@
 """One file a question; here they are listed in the order of the report."""
 
-from bn_repro.studies import covariate_shift, faulty_norm, identities, inception, initialization, learning_rates, sigmoid_network, tuning
+from bn_repro.studies import (
+    covariate_shift,
+    faulty_norm,
+    identities,
+    inception,
+    initialization,
+    learning_rates,
+    sigmoid_network,
+    text_classifier,
+    tuning,
+)
 from bn_repro.studies.study import Study
 from bn_repro.verdicts.claim import Claim
 
@@ -12,6 +22,7 @@ STUDIES: tuple[Study, ...] = (
     covariate_shift.STUDY,
     identities.STUDY,
     faulty_norm.STUDY,
+    text_classifier.STUDY,
     tuning.STUDY,
 )
 CLAIMS: tuple[Claim, ...] = tuple(claim for study in STUDIES for claim in study.claims)

@@ -10,11 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bn_repro.config import TrainConfig
-from bn_repro.data.image_folder import FolderBatches, FolderImages
-from bn_repro.data.images import Batches, Images
+from bn_repro.data.examples import Examples, TrainingBatches
 from bn_repro.norms.modes import evaluating
 from bn_repro.training.distributed import mean_over_ranks, num_ranks, rank, sum_over_ranks
-from bn_repro.training.schedule import has_row, lr_at
+from bn_repro.training.schedule import has_row, set_rates
 
 
 class Interrupted(Exception):
@@ -54,22 +53,22 @@ class TrainState:
 
 
 class Evaluation(NamedTuple):
-    """What a network does on a set of images.
+    """What a network does on a set of examples.
 
     Args:
         accuracy: a fraction.
         loss: mean cross-entropy in nats.
-        is_correct: (N,) bool, of each image in order.
+        is_correct: (N,) bool, of each example in order; None where there are too many to keep.
     """
 
     accuracy: float
     loss: float
-    is_correct: np.ndarray
+    is_correct: np.ndarray | None
 
 
 def train(
     state: TrainState,
-    batches: Batches | FolderBatches,
+    batches: TrainingBatches,
     config: TrainConfig,
     measure: Callable[[int, float | None], None],
     save: Callable[[], None],
@@ -101,20 +100,26 @@ def train(
             poll()
             if is_row:
                 state.losses.clear()  # not before: a run stopped here measures this step again
-            lr = lr_at(state.step, config)
-            for group in optimizer.param_groups:
-                group["lr"] = lr
+            set_rates(optimizer, state.step, config)
             x, y = batches.at(state.step)
             with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-                loss = F.cross_entropy(forward(x).float(), y)
+                loss = loss_of(forward(x), y)
             optimizer.zero_grad()
             loss.backward()
+            if config.clip_norm is not None:
+                nn.utils.clip_grad_norm_(state.network.parameters(), config.clip_norm)
             optimizer.step()
             state.losses.append(loss.detach())
             state.step += 1
     except Interrupted:
         save()
         raise
+
+
+def loss_of(output: Tensor | tuple[Tensor, Tensor], y: Tensor) -> Tensor:
+    """Return the mean cross-entropy in nats, with the penalty that some networks return beside their logits."""
+    logits, penalty = output if isinstance(output, tuple) else (output, 0.0)
+    return F.cross_entropy(logits.float(), y) + penalty
 
 
 def mean_loss(losses: list[Tensor]) -> float | None:
@@ -130,20 +135,20 @@ def first_bad_step(state: TrainState) -> int | None:
 
 
 @torch.no_grad()
-def evaluate(network: nn.Module, images: Images | FolderImages, poll: Callable[[], None], batch_size: int) -> Evaluation:
+def evaluate(network: nn.Module, examples: Examples, poll: Callable[[], None], batch_size: int) -> Evaluation:
     """Evaluate at inference, and restore all modes.
 
     Each rank takes its part of every batch, so that all poll equally often.
     """
     device = next(network.parameters()).device
     loss_sum = torch.zeros((), dtype=torch.float64, device=device)
-    is_correct = torch.zeros(len(images), dtype=torch.int32, device=device)
+    is_correct = torch.zeros(len(examples), dtype=torch.int32, device=device)
     with evaluating(network):
-        for number, (x, y) in enumerate(images.in_batches(batch_size, rank(), num_ranks())):
+        for number, (x, y) in enumerate(examples.in_batches(batch_size, rank(), num_ranks())):
             poll()
             if len(y):
                 logits = network(x)
                 is_correct[number * batch_size :][:batch_size][rank() :: num_ranks()] = (logits.argmax(1) == y).int()
                 loss_sum += F.cross_entropy(logits, y, reduction="sum")
     is_correct = sum_over_ranks(is_correct).bool().cpu().numpy()
-    return Evaluation(int(is_correct.sum()) / len(images), sum_over_ranks(loss_sum).item() / len(images), is_correct)
+    return Evaluation(int(is_correct.sum()) / len(examples), sum_over_ranks(loss_sum).item() / len(examples), is_correct)

@@ -24,7 +24,8 @@ def test_training_watches_the_first_images_and_the_summary_takes_all(tmp_path):
     config = smoke_in(tmp_path, "data.evaluate_size=50")
     summary = supervised.run(config)
     run = Run(run_folder(config))
-    state, _, images = supervised.build(config)
+    state, task = supervised.build(config)
+    images = task.examples
     assert evaluate(state.network, images.first(50), lambda: None, batch_size=50)[0] == run.metrics[0]["accuracy"]
     assert len(images.first(50)) == 50 and len(load_images(config.data, torch.device("cpu"))[1]) == len(images) > 50
     assert summary["accuracy_moving_averages"] * len(images) == pytest.approx(round(summary["accuracy_moving_averages"] * len(images)))
@@ -41,7 +42,7 @@ def test_bfloat16_trains_close_to_float32_and_keeps_float32_weights(tmp_path):
         losses[precision] = Run(run_folder(config)).metrics[-1]["train_loss"]
     assert losses["bfloat16"] != losses["float32"]
     assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.05)
-    state, _, _ = supervised.build(config)
+    state, _ = supervised.build(config)
     assert {p.dtype for p in state.network.parameters()} == {torch.float32}
 
 

@@ -10,10 +10,10 @@ import torch
 from composed import composed
 
 from bn_repro.experiments import probing, supervised
-from bn_repro.experiments.probing import generator_of, layers_over_depth, learning_at, loss_fn, measures_before_step
+from bn_repro.experiments.probing import generator_of, layers_over_depth, measures_before_step
 from bn_repro.records import files
 from bn_repro.records.record import DIVERGED, Run, run_folder
-from bn_repro.training.loop import train
+from bn_repro.training.loop import loss_of, train
 from bn_repro.training.schedule import lr_at
 
 pytestmark = pytest.mark.usefixtures("restored_torch_settings")
@@ -75,27 +75,27 @@ def test_the_measured_step_is_the_one_that_training_makes(tmp_path):
     settings = dataclasses.replace(config.train, steps=4, eval_every=1)
     probe = dataclasses.replace(config.probe, gradient_shift_every=1, landscape_every=1)
     config = dataclasses.replace(config, train=settings, probe=probe)
-    state, batches, images = supervised.build(config)
+    state, task = supervised.build(config)
     measured, states = {}, {}
 
     def measure(step, _):
         states[step] = copy.deepcopy(state.network.state_dict())
-        measured[step] = measures_before_step(state, batches, images.between(0, 10)[0], config)
+        measured[step] = measures_before_step(state, task.batches, task.examples.between(0, 10)[0], config)
 
-    train(state, batches, settings, measure, lambda: None, lambda: None)
-    x, y = batches.at(3)
+    train(state, task.batches, settings, measure, lambda: None, lambda: None)
+    x, y = task.batches.at(3)
     network, lr = state.network, lr_at(3, settings)
     network.load_state_dict(states[3])
-    before = torch.autograd.grad(loss_fn(network(x), y), network.output.weight)[0]
+    before = torch.autograd.grad(loss_of(network(x), y), network.output.weight)[0]
     network.load_state_dict({name: states[4 if name.startswith("hidden") else 3][name] for name in states[3]})
-    after = torch.autograd.grad(loss_fn(network(x), y), network.output.weight)[0]
+    after = torch.autograd.grad(loss_of(network(x), y), network.output.weight)[0]
     assert measured[3]["gradient_shift/output/shift"] == pytest.approx((after - before).norm().item(), rel=1e-4)
     network.load_state_dict(states[3])
-    gradients = torch.autograd.grad(loss_fn(network(x), y), list(network.parameters()))
+    gradients = torch.autograd.grad(loss_of(network(x), y), list(network.parameters()))
     losses = []
     for multiple in (0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4):
         network.load_state_dict({n: states[3][n] - multiple * lr * g for (n, _), g in zip(network.named_parameters(), gradients)})
-        losses.append(loss_fn(network(x), y).item())
+        losses.append(loss_of(network(x), y).item())
     assert measured[3]["landscape/loss_max"] == pytest.approx(max(losses), rel=1e-5)
     assert measured[3]["landscape/loss_min"] == pytest.approx(min(losses), rel=1e-5)
 
@@ -142,13 +142,6 @@ def test_layers_are_spread_over_the_depth():
     assert layers_over_depth(network, 2) == ["1.0", "8.0"]
 
 
-def test_the_learning_rate_is_put_back():
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.3)
-    with learning_at(optimizer, 0.1):
-        assert optimizer.param_groups[0]["lr"] == 0.1
-    assert optimizer.param_groups[0]["lr"] == 0.3
-
-
 def test_divergence_stays_an_outcome(tmp_path):
     config = smoke(tmp_path, "norm=none", "train.lr=1e38", "probe.gradient_shift_every=10", "probe.jacobian_every=10")
     assert supervised.run(config)["status"] == DIVERGED
@@ -158,9 +151,9 @@ def test_divergence_stays_an_outcome(tmp_path):
 def test_several_ranks_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(probing, "num_ranks", lambda: 2)
     config = smoke(tmp_path, "norm=batch")
-    state, batches, images = supervised.build(config)
+    state, task = supervised.build(config)
     with pytest.raises(ValueError, match="one process"):
-        measures_before_step(state, batches, images.between(0, 10)[0], config)
+        measures_before_step(state, task.batches, task.examples.between(0, 10)[0], config)
 
 
 @pytest.mark.parametrize("knob", ["gradient_shift_every", "landscape_every", "jacobian_every", "magnitudes_every"])

@@ -272,9 +272,9 @@ def test_an_evaluation_by_ranks_counts_every_image_once(folder, tmp_path):
     config = imagenet_config(folder, tmp_path, "arm=inception")
 
     def measure():
-        state, _, images = supervised.build(config)
+        state, task = supervised.build(config)
         num_polls = []
-        accuracy, loss, _ = evaluate(state.network, images, lambda: num_polls.append(1), batch_size=4)
+        accuracy, loss, _ = evaluate(state.network, task.examples, lambda: num_polls.append(1), batch_size=4)
         return round(accuracy * NUM_VALIDATION, 9), loss, len(num_polls)
 
     alone, by_ranks = measure(), answers(measure, tmp_path, num=4)

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 TIERS = ("smoke", "quick", "long", "gpu", "imagenet")
-DATASETS = ("mnist", "fashion_mnist", "cifar10", "synthetic", "synthetic_colour", "image_folder")
-NETWORKS = ("sigmoid_mlp", "inception")
+DATASETS = ("mnist", "fashion_mnist", "cifar10", "synthetic", "synthetic_colour", "image_folder", "imdb", "synthetic_text")
+NETWORKS = ("sigmoid_mlp", "inception", "language_model", "text_classifier", "bag_of_words")
 NORMS = ("none", "batch", "outside_gradient", "outside_gradient_center", "layer", "group", "noisy_batch", "noisy_none")
 NONLINEARITIES = ("sigmoid", "tanh", "relu", "identity")
 INITS = ("gaussian", "he", "xavier")
 STEMS = ("separable", "dense", "pooled", "small")
-SCHEDULES = ("constant", "exponential", "cosine")
+SCHEDULES = ("constant", "exponential", "cosine", "slanted_triangular")
+OPTIMIZERS = ("sgd", "adamw")
 PRECISIONS = ("float32", "bfloat16")
 BATCH_STATISTIC_NORMS = ("batch", "outside_gradient", "outside_gradient_center", "noisy_batch")
 
@@ -41,13 +42,7 @@ def knob(
 class DataConfig:
     name: str = knob("dataset", choices=DATASETS)
     folder: str = knob("where datasets are kept; of image_folder the one with train/<class>/ and val/<class>/", changes_result=False)
-    num_classes: int = knob("kinds of images", low=2)
-    image_size: int | None = knob("side of the square to which images of a folder are cropped; null of images in memory", low=32)
-    colour_jitter: float = knob("most by which brightness, contrast and saturation of images of a folder change, as a factor", low=0)
-    workers: int = knob("processes that decode images of a folder; 0 decodes in the training process", low=0, changes_result=False)
-    binarize_at: float | None = knob("grey level in [0, 1) above which a pixel is 1; null keeps grey", low=0, below=1)
-    crop_padding: int = knob("pixels by which training images are shifted at most", low=0)
-    has_flips: bool = knob("mirror training images at random")
+    num_classes: int = knob("kinds of examples", low=2)
     validation_size: int = knob("training examples set apart for validation", low=0)
     split_seed: int = knob("seed of the choice of validation examples", low=0)
     evaluate_on: str = knob("which examples accuracy is measured on", choices=("validation", "test"))
@@ -56,25 +51,39 @@ class DataConfig:
 
 
 @dataclass
+class ImageDataConfig(DataConfig):
+    image_size: int | None = knob("side of the square to which images of a folder are cropped; null of images in memory", low=32)
+    colour_jitter: float = knob("most by which brightness, contrast and saturation of images of a folder change, as a factor", low=0)
+    workers: int = knob("processes that decode images of a folder; 0 decodes in the training process", low=0, changes_result=False)
+    binarize_at: float | None = knob("grey level in [0, 1) above which a pixel is 1; null keeps grey", low=0, below=1)
+    crop_padding: int = knob("pixels by which training images are shifted at most", low=0)
+    has_flips: bool = knob("mirror training images at random")
+
+
+@dataclass
 class NetworkConfig:
     name: str = knob("architecture", choices=NETWORKS)
-    norm: str = knob("what stands before every nonlinearity", choices=NORMS)
+    norm: str = knob("what stands before every nonlinearity, or in a text classifier's head", choices=NORMS)
     norm_eps: float = knob("epsilon added to the variance", above=0)
     norm_momentum: float = knob("weight of the newest batch in the moving averages (1 - decay)", above=0, high=1)
+
+
+@dataclass
+class ImageNetworkConfig(NetworkConfig):
     nonlinearity: str = knob("the nonlinearity g", choices=NONLINEARITIES)
     init: str = knob("distribution of the initial weights", choices=INITS)
     init_std: float | None = knob("standard deviation of gaussian initial weights; null with another init", above=0)
 
 
 @dataclass
-class SigmoidMLPConfig(NetworkConfig):
+class SigmoidMLPConfig(ImageNetworkConfig):
     depth: int = knob("number of hidden layers", low=1)
     width: int = knob("units of a hidden layer", low=1)
     keep_bias: bool = knob("keep the bias that the norm's beta subsumes")
 
 
 @dataclass
-class InceptionConfig(NetworkConfig):
+class InceptionConfig(ImageNetworkConfig):
     stem: str = knob("what stands before the modules", choices=STEMS)
     stem_stride: int = knob("stride of the first convolution", low=1)
     width: float = knob("factor of all numbers of filters", above=0)
@@ -91,10 +100,16 @@ class TrainConfig:
     batch_size: int = knob("examples of a step, of all ranks together", low=1)
     sync_bn: bool = knob("let the batch norms of all ranks share their statistics, instead of each taking its part of the batch")
     lr: float = knob("initial learning rate", above=0)
-    momentum: float = knob("momentum of SGD", low=0, high=1)
-    weight_decay: float = knob("L2 coefficient", low=0)
+    optimizer: str = knob("update rule", choices=OPTIMIZERS)
+    momentum: float = knob("momentum of SGD; of AdamW beta_1", low=0, high=1)
+    beta_2: float = knob("decay of AdamW's mean square of gradients", low=0, below=1)
+    weight_decay: float = knob("L2 coefficient; of AdamW the decoupled decay", low=0)
+    clip_norm: float | None = knob("l2 norm to which a larger gradient is scaled; null leaves it", above=0)
     schedule: str = knob("how the learning rate changes", choices=SCHEDULES)
-    final_lr_ratio: float = knob("last over first learning rate, unless constant", above=0, high=1)
+    warmup: float = knob("share of the steps in which slanted_triangular rises to lr", above=0, below=1)
+    final_lr_ratio: float = knob("last over first learning rate, unless constant; of slanted_triangular, over the highest", above=0, high=1)
+    layer_lr_ratio: float = knob("learning rate of a text classifier's layer over that of the next layer; 1 is off", above=0, high=1)
+    unfreeze_every: int = knob("steps after which one more layer of a text classifier trains, from the head down; 0 is off", low=0)
     precision: str = knob("number format of forward and backward passes; weights stay float32", choices=PRECISIONS)
     is_compiled: bool = knob("compile the network's passes; with CUDA graphs on a GPU")
     trainable: str = knob("regular expression of the parameters that train; the others stay as initialized")
@@ -180,11 +195,18 @@ def check(config: Config) -> None:
         cadence = getattr(config.probe, name)
         if cadence % train.eval_every:
             raise ValueError(f"probe.{name}={cadence} must be a multiple of train.eval_every={train.eval_every}")
-    if network.init == "gaussian" and network.init_std is None:
-        raise ValueError("network.init=gaussian needs network.init_std")
     if data.evaluate_on == "validation" and data.validation_size == 0:
         raise ValueError("data.evaluate_on=validation needs data.validation_size above 0")
-    check_images(data)
+    if isinstance(data, ImageDataConfig) != isinstance(network, ImageNetworkConfig):
+        raise ValueError(f"network.name={network.name} cannot read data.name={data.name}")
+    if isinstance(network, ImageNetworkConfig):
+        check_images(data, network)
+    else:
+        network.check(data)
+    if not getattr(network, "has_layer_groups", False):
+        for name, value, off in (("layer_lr_ratio", train.layer_lr_ratio, 1), ("unfreeze_every", train.unfreeze_every, 0)):
+            if value != off:
+                raise ValueError(f"train.{name}={value} needs network.name=text_classifier with network.is_frozen=false")
     if train.sync_bn and not config.device.startswith("cuda"):
         raise ValueError(f"train.sync_bn=true needs device=cuda, not {config.device}; torch synchronizes batch norms on GPUs alone")
 
@@ -200,8 +222,10 @@ def check_percentiles(percentiles: list[float]) -> None:
         raise ValueError(f"{written} must have 50, the median, in the middle of as many lower as higher ones; the paper's are [15,50,85]")
 
 
-def check_images(data: DataConfig) -> None:
+def check_images(data: ImageDataConfig, network: ImageNetworkConfig) -> None:
     """Refuse knobs that would be without effect: images of a folder are not altered as those in memory are."""
+    if network.init == "gaussian" and network.init_std is None:
+        raise ValueError("network.init=gaussian needs network.init_std")
     of_folders = {"image_size": data.image_size, "colour_jitter": data.colour_jitter}
     of_memory = {"binarize_at": data.binarize_at, "crop_padding": data.crop_padding}
     is_folder = data.name == "image_folder"

@@ -1,0 +1,1 @@
+"""What simple methods reach on the same texts."""

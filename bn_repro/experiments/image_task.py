@@ -1,0 +1,40 @@
+"""What a run on images learns, and which of the paper's exact statements its trained network is asked for."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from bn_repro.config import Config
+from bn_repro.data.image_folder import FolderBatches, load_image_folder
+from bn_repro.data.images import Batches, load_images
+from bn_repro.experiments.tasks import Poll, Task
+from bn_repro.networks import build_network
+from bn_repro.probes import folding_error, scale_invariance_errors
+from bn_repro.training.distributed import num_ranks, rank
+
+IDENTITY_SCALE = 10.0  # the factor a of section 3.3
+
+
+def image_task(config: Config, device: torch.device) -> Task:
+    """Build the network, this rank's training batches and the images that accuracy is measured on.
+
+    Raises:
+        OSError: the dataset is nowhere to be had.
+    """
+    data, batch_size, seed = config.data, config.train.batch_size, config.seed
+    if data.name == "image_folder":
+        training, images = load_image_folder(data, device)
+        batches = FolderBatches(training, batch_size, seed, rank(), num_ranks())
+    else:
+        training, images = load_images(data, device)
+        batches = Batches(training, batch_size, seed, data.crop_padding, data.has_flips, rank(), num_ranks())
+
+    def closing_measures(network: nn.Module, loss: float, poll: Poll) -> dict[str, Any]:
+        x, _ = images.between(0, config.probe.batch_size)
+        errors = scale_invariance_errors(network, x, IDENTITY_SCALE, torch.Generator().manual_seed(seed))
+        num_folded, error = folding_error(network, x)
+        return {"scale_invariance": errors, "num_folded": num_folded, "folding_error": error}
+
+    network = build_network(config.network, images.shape, data.num_classes, seed).to(device)
+    return Task(network, batches, images, closing_measures)

@@ -1,0 +1,145 @@
+"""Does BN in the head of a text classifier help? (Howard & Ruder 2018, who use it; nobody has published it against without)"""
+
+from bn_repro.studies.study import NO_RUNS, Answers, Figure, Study
+from bn_repro.studies.text_classifier.figures import draw_inputs, draw_rates, tabulate_language_model
+from bn_repro.studies.text_classifier.measures import accuracy_gain, at_best_rate, usable_ratio
+from bn_repro.verdicts.claim import Claim
+from bn_repro.verdicts.numbers import in_words
+from bn_repro.verdicts.rules import NOT_RUN, Above
+from bn_repro.verdicts.selection import sweeps_of
+
+SECTION = "ULMFiT"
+NOT_PUBLISHED = "not published"  # so the size is the least that would matter
+LEAST_GAIN, LEAST_RATIO = 0.5, 3.0  # percentage points; learning rates
+HEADS = (("100", "100 labels", "text_head_100"), ("1000", "1,000 labels", "text_head"), ("all", "all labels", "text_head_all"))
+
+
+def gain(id: str, says: str, experiment: str, reference: str = "", has_control: bool = True) -> Claim:
+    """Claim that the head with BN is more accurate than another, each at its best learning rate of those that were tried."""
+    reference = reference or f"{experiment}/none"
+    return Claim(
+        id=f"text-{id}",
+        section=SECTION,
+        says=says,
+        paper=NOT_PUBLISHED,
+        unit="points",
+        reference=reference,
+        subject=f"{experiment}/batch",
+        control=reference if has_control else None,
+        select=at_best_rate,
+        measure=accuracy_gain,
+        rule=Above(0, LEAST_GAIN),
+    )
+
+
+def rates(suffix: str, words: str, experiment: str) -> Claim:
+    return Claim(
+        id=f"text-rates-{suffix}",
+        section=SECTION,
+        says=f"Frozen encoder, {words}: BN in the head makes larger learning rates usable",
+        paper=NOT_PUBLISHED,
+        unit="x",
+        reference=f"{experiment}/none",
+        subject=f"{experiment}/batch",
+        control=f"{experiment}/none",
+        select=sweeps_of,
+        measure=usable_ratio,
+        rule=Above(1, LEAST_RATIO),
+    )
+
+
+def answer_in_words(answers: Answers) -> str:
+    """Say what BN gains on a frozen encoder and, where there are runs of it, by fine-tuning."""
+    if answers["text-accuracy-1000"].verdict == NOT_RUN:
+        return NO_RUNS
+    frozen = (
+        f"On a frozen encoder and 1,000 labels BN in the head gains {in_words(answers['text-accuracy-1000'])}, and its largest usable "
+        f"learning rate is {in_words(answers['text-rates-1000'])} that without."
+    )
+    if answers["text-accuracy-tuned"].verdict == NOT_RUN:
+        return frozen
+    return (
+        f"{frozen} Fine-tuned it gains {in_words(answers['text-accuracy-tuned'])}, and is {in_words(answers['text-words-tuned'])} above "
+        "the bag of words."
+    )
+
+
+STUDY = Study(
+    name="text_classifier",
+    title="ULMFiT's classifier of texts",
+    sections=SECTION,
+    question="Does BN in the head of a text classifier raise accuracy, and make larger learning rates usable?",
+    experiments=(
+        "text_language_model",
+        *(experiment for _, _, experiment in HEADS),
+        "text_fine_tuning",
+        "text_fine_tuning_all",
+        "text_bag_of_words",
+    ),
+    claims=(
+        *(
+            gain(
+                f"accuracy-{suffix}",
+                f"Frozen encoder, {words}: BN in the head raises accuracy, each at its best learning rate",
+                experiment,
+            )
+            for suffix, words, experiment in HEADS
+        ),
+        *(rates(suffix, words, experiment) for suffix, words, experiment in HEADS),
+        gain(
+            "accuracy-tuned",
+            "Fine-tuned, 1,000 labels: BN in the head raises accuracy, each at its best learning rate",
+            "text_fine_tuning",
+        ),
+        gain(
+            "accuracy-tuned-all",
+            "Fine-tuned, all labels, the published learning rate: BN in the head raises accuracy",
+            "text_fine_tuning_all",
+            has_control=False,
+        ),
+        gain(
+            "words-tuned",
+            "Fine-tuned, 1,000 labels: the classifier with BN is more accurate than the bag of words",
+            "text_fine_tuning",
+            reference="text_bag_of_words/words_1000",
+            has_control=False,
+        ),
+        gain(
+            "words-tuned-all",
+            "Fine-tuned, all labels: the classifier with BN is more accurate than the bag of words",
+            "text_fine_tuning_all",
+            reference="text_bag_of_words/words_all",
+            has_control=False,
+        ),
+    ),
+    figures=(
+        Figure(
+            name="text-rates",
+            title="Accuracy of the head against learning rate, with BN, with layer norm and without",
+            caption="Final test accuracy on IMDB reviews. Lines are means over seeds, bands run from the lowest to the highest seed; a run "
+            "that diverged counts as chance. Dotted: logistic regression on tf-idf of words and pairs of words, on as many labels.",
+            alt="A panel for each number of labels: accuracy over learning rates without BN dashed, with BN solid, with layer norm in "
+            "dashes and dots, and a dotted line of the bag of words.",
+            draw=draw_rates,
+            experiments=(*(experiment for _, _, experiment in HEADS), "text_fine_tuning", "text_bag_of_words"),
+        ),
+        Figure(
+            name="text-inputs",
+            title="What the head reads while the encoder below it is fine-tuned",
+            caption="The 15, 50 and 85 percentiles, over a fixed batch of test texts, of what enters the head's two layers, before the "
+            "norm. Each arm at its best learning rate; lines are means over seeds, bands run from the lowest to the highest.",
+            alt="Two panels of three percentile curves over steps, without BN dashed and with BN solid.",
+            draw=draw_inputs,
+            experiments=("text_fine_tuning",),
+        ),
+        Figure(
+            name="text-perplexity",
+            title="How well the language model foretells the next token",
+            caption="Perplexity on validation reviews, each read by itself from its beginning, in tokens of the model's vocabulary.",
+            alt="Three rows: the language model, trigrams and unigrams with their perplexities.",
+            draw=tabulate_language_model,
+            experiments=("text_language_model",),
+        ),
+    ),
+    in_words=answer_in_words,
+)

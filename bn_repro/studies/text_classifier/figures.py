@@ -1,0 +1,96 @@
+"""How the heads' accuracies look over learning rates, what their inputs do, and how well the language model foretells."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure as Drawing
+from matplotlib.ticker import PercentFormatter
+
+from bn_repro.figures.style import STYLES, Arm, draw_over_seeds, new_figure
+from bn_repro.records.record import Run
+from bn_repro.studies.study import Drawn
+from bn_repro.studies.text_classifier.measures import CHANCE, accuracy, at_best_rate
+from bn_repro.verdicts.selection import Sweep, runs_in, runs_of, sweeps_of
+
+HEADS = (
+    ("100 labels", "text_head_100", "words_100"),
+    ("1,000 labels", "text_head", "words_1000"),
+    ("all labels", "text_head_all", "words_all"),
+    ("fine-tuned, 1,000 labels", "text_fine_tuning", "words_1000"),
+)
+NORMS = (("without BN", "none"), ("with BN", "batch"), ("with layer norm", "layer"))
+WORDS = "text_bag_of_words"
+FIRST_INPUT, SECOND_INPUT = "head.blocks.0/before_norm", "head.blocks.1/before_norm"
+
+
+def draw_rates(root: Path, tier: str) -> Drawn | None:
+    """Draw accuracy over learning rates, a panel for each number of labels that has sweeps without BN and with."""
+    panels, runs = [], []
+    for title, experiment, words in HEADS:
+        norms = {label: sweeps_of(root, f"{experiment}/{norm}", tier) for label, norm in NORMS}
+        seeds = norms["without BN"].keys() & norms["with BN"].keys()
+        shown = {label: [sweep for seed, sweep in sweeps.items() if seed in seeds] for label, sweeps in norms.items()}
+        shown = {label: sweeps for label, sweeps in shown.items() if sweeps}
+        if seeds:
+            baseline = list(runs_of(root, f"{WORDS}/{words}", tier).values())
+            panels.append((title, shown, baseline))
+            runs += [*baseline, *(run for sweeps in shown.values() for sweep in sweeps for run in runs_in(sweep))]
+    if not panels:
+        return None
+    note = "; ".join(f"{title}: n = {len(shown['with BN'])}" for title, shown, _ in panels)
+    return Drawn(figure_rates(panels), runs, f"{note}.")
+
+
+def figure_rates(panels: Sequence[tuple[str, dict[str, Sequence[Sweep]], Sequence[Run]]]) -> Drawing:
+    figure, axes = new_figure(len(panels), max(4.8, 3.4 * len(panels)), 3.6, sharey=True)
+    for axis, (title, norms, baseline) in zip(axes, panels):
+        for label, sweeps in norms.items():
+            values = np.array([list(map(accuracy, sweep.values())) for sweep in sweeps])
+            draw_over_seeds(axis, label, np.array(list(sweeps[0])), values)
+        if baseline:
+            axis.axhline(np.mean(list(map(accuracy, baseline))), color="#555555", linewidth=0.9, linestyle=":", label="bag of words")
+        axis.set(xscale="log", xlabel="learning rate", ylim=(CHANCE - 5, 95))
+        axis.set_title(title, fontsize=10, loc="left")
+        axis.yaxis.set_major_formatter(PercentFormatter(100, decimals=0))
+    axes[0].set_ylabel("final test accuracy")
+    axes[0].legend(loc="lower left", fontsize=8)
+    return figure
+
+
+def draw_inputs(root: Path, tier: str) -> Drawn | None:
+    """Draw what both layers of the head read over fine-tuning, without BN and with, each at its best learning rate."""
+    found = {label: at_best_rate(root, f"text_fine_tuning/{norm}", tier) for label, norm in NORMS[:2]}
+    seeds = sorted(set.intersection(*map(set, found.values())))
+    if not seeds:
+        return None
+    arms = [(label, [runs[seed] for seed in seeds]) for label, runs in found.items()]
+    return Drawn(figure_inputs(arms), [run for _, runs in arms for run in runs], f"n = {len(seeds)}.")
+
+
+def figure_inputs(arms: Sequence[Arm]) -> Drawing:
+    """Draw the percentiles of the inputs of the head's first layer and of its second, over steps."""
+    figure, axes = new_figure(2, 9, 3.4)
+    for axis, site, title in zip(axes, (FIRST_INPUT, SECOND_INPUT), ("pooled outputs of the encoder", "inputs of the second layer")):
+        for label, runs in arms:
+            steps = runs[0].activations["step"]
+            values = np.stack([run.activations[f"{site}/percentiles"] for run in runs])  # (seeds, rows, percentiles)
+            for number in range(values.shape[2]):
+                draw_over_seeds(axis, label, steps, values[:, :, number])
+        axis.set(xlabel="training steps")
+        axis.set_title(title, fontsize=10, loc="left")
+    axes[0].set_ylabel("15, 50 and 85 percentiles")
+    handles = [axes[0].plot([], [], color=STYLES[label].color, linestyle=STYLES[label].line)[0] for label, _ in arms]
+    axes[0].legend(handles, [label for label, _ in arms], fontsize=8)
+    return figure
+
+
+def tabulate_language_model(root: Path, tier: str) -> Drawn | None:
+    """List the perplexity of the language model beside those of counting."""
+    runs = list(runs_of(root, "text_language_model/none", tier).values())
+    if not runs:
+        return None
+    (run, *_) = runs
+    names = (("AWD-LSTM", "perplexity"), ("trigrams (Kneser-Ney)", "perplexity_trigram"), ("unigrams", "perplexity_unigram"))
+    rows = (("foretold by", "perplexity"), *((label, f"{run.summary[name]:.1f}") for label, name in names))
+    return Drawn(rows, [run])
