@@ -66,8 +66,12 @@ def state_of(path: Path) -> tuple[int, ...] | None:
 
 def files_in(archive: Path) -> list[Path]:
     """List the paths of all files of runs in an archive, in order of their names; none if there is no archive."""
-    names = opened(archive).NameToInfo if archive.is_file() else ()
-    return sorted(archive / name for name in names if len(name.split("/")) == DEPTH and not {"", ".", ".."} & set(name.split("/")))
+    return sorted(archive / name for name in opened(archive).NameToInfo if is_of_a_run(name)) if archive.exists() else []
+
+
+def is_of_a_run(name: str) -> bool:
+    parts = name.split("/")
+    return len(parts) == DEPTH and not {"", ".", ".."} & set(parts)
 
 
 def archive_and_name(path: Path) -> tuple[Path, str] | None:
@@ -91,6 +95,10 @@ def opened(archive: Path) -> zipfile.ZipFile:
 def _opened(archive: Path, state: tuple[int, ...] | None) -> zipfile.ZipFile:
     content = read_whole(archive)
     try:
-        return zipfile.ZipFile(io.BytesIO(content))
+        found = zipfile.ZipFile(io.BytesIO(content))
     except Exception as error:
         raise Damaged(archive, str(error) or type(error).__name__) from error
+    # Of a zip cut short, the last zip that is stored inside is found in its place, further back.
+    if min((entry.header_offset for entry in found.infolist()), default=-1) or not any(map(is_of_a_run, found.NameToInfo)):
+        raise Damaged(archive, "it does not begin with files of runs")
+    return found

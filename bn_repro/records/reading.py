@@ -16,6 +16,7 @@ from bn_repro.records.packing import array_in, unpacked
 
 T = TypeVar("T")
 NUMBER = int | float
+NESTING, MAX_NESTING = "-?[{", 1000  # what can begin a level on the same line
 ENVIRONMENT_FIELDS = {
     "python": str, "packages": dict, "commit": str | None, "is_modified": bool, "processor": str, "cores": int | None,
     "accelerator": str | None,
@@ -30,19 +31,21 @@ SUMMARY_FIELDS = {
 FIELDS_OF_FINISHED = {"scale_invariance": dict, "num_folded": int, "folding_error": NUMBER | None}
 
 
-YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times as fast
-
-
 def read_config(path: Path) -> dict[str, Any]:
     """Return a resolved config, nested."""
     return parsed(path, lambda content: as_object(plain_yaml(content.decode())))
 
 
 def plain_yaml(text: str) -> Any:
-    """Parse YAML without references, with which a small file can stand for an endless one."""
-    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, YamlLoader)):
+    """Load YAML without references, with which a small file can stand for an endless one.
+
+    The fast loader, in C, crashes on what is nested thousands deep; the other one raises.
+    """
+    is_flat = sum(map(text.count, NESTING)) < MAX_NESTING
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader) if is_flat else yaml.SafeLoader
+    if "*" in text and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, loader)):
         raise ValueError("it refers to parts of itself")
-    return yaml.load(text, YamlLoader)
+    return yaml.load(text, loader)
 
 
 def read_environment(path: Path, fields: dict[str, Any] | None = None) -> dict[str, Any]:

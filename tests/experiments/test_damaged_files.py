@@ -6,7 +6,7 @@ import time
 
 import pytest
 from composed import smoke
-from damages import A_JSON, A_YAML, ANY_FILE, ARRAYS, ROWS, STATES, absent, older
+from damages import A_JSON, A_YAML, ANY_FILE, ARRAYS, ROWS, STATES, absent, older, whole_file_with
 
 from bn_repro.experiments import supervised
 from bn_repro.launcher.runs import run_here
@@ -29,9 +29,9 @@ SECONDS = 20  # of one case, on a machine that does much else
 
 
 def small(folder):
-    config = smoke("norm=batch", "train.momentum=0.9")
-    train = dataclasses.replace(config.train, steps=6, eval_every=2, checkpoint_every=2, population_batches=2)
-    probe = dataclasses.replace(config.probe, every=2, batch_size=20)
+    config = smoke("norm=batch", "train.momentum=0.9", "network.depth=1")
+    train = dataclasses.replace(config.train, steps=3, eval_every=1, checkpoint_every=1, population_batches=2)
+    probe = dataclasses.replace(config.probe, every=1, batch_size=20)
     return dataclasses.replace(config, name="batch-s0", results_folder=str(folder), train=train, probe=probe)
 
 
@@ -119,6 +119,21 @@ def test_a_finished_run_without_a_file_is_done_again(made, tmp_path, capfd, name
     config, path = damaged_copy(made[0], tmp_path, name, "absent")
     assert run_here(config) == 0 and numbers(config) == made[2]
     assert capfd.readouterr().err.splitlines() == [f"warning: {path} is missing; the run has to be done again; starting again"]
+
+
+def test_a_checkpoint_that_counts_no_rows_is_believed_where_the_config_agrees(made, tmp_path, capfd):
+    """As checkpoints were before they counted."""
+    without = whole_file_with(lambda state: {name: value for name, value in state.items() if name != "record"})
+    for number, damages in enumerate(([], [(files.METRICS, "without_a_row")], [(files.ACTIVATIONS, "one_record")])):
+        config = small(tmp_path / str(number))
+        shutil.copytree(made[1], run_folder(config))
+        for path in (run_folder(config) / files.CHECKPOINTS).iterdir():
+            without(path)
+        for name, damage in damages:
+            DAMAGES[name][damage](run_folder(config) / name)
+        assert run_here(config) == 0 and numbers(config) == made[2]
+        said = capfd.readouterr().err.splitlines()
+        assert len(said) == len(damages) and all(name in said[0] and "steps are missing" in said[0] for name, _ in damages)
 
 
 def test_weights_may_be_gone(made, tmp_path, capfd):

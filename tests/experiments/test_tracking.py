@@ -1,8 +1,10 @@
 """Does W&B hold what the record holds, and does a run go on when W&B does not?"""
 
 import dataclasses
+import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -13,6 +15,7 @@ from composed import smoke
 
 from bn_repro.experiments import supervised, tracking
 from bn_repro.experiments.tracking import Mirror, as_wandb_row, as_wandb_summary, export, wandb_id
+from bn_repro.launcher.grids import CONFIGS
 from bn_repro.records import files
 from bn_repro.records.record import Run, run_folder
 
@@ -261,3 +264,71 @@ def test_the_summary_says_whether_a_run_diverged():
 def test_ids_have_letters_that_wandb_allows():
     assert wandb_id("mnist_sigmoid/quick/batch-s0,train.lr=0.5") == "mnist_sigmoid-quick-batch-s0-train.lr-0.5"
     assert len(wandb_id("x" * 300)) == 128
+
+
+@pytest.fixture
+def dead_server(monkeypatch):
+    """A login at a server that does not answer, and little patience."""
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    monkeypatch.setattr(tracking, "SECONDS_TO_CONNECT", 1)
+
+
+def test_a_dead_server_leaves_one_offline_run_and_one_line(tmp_path, dead_server, capfd):
+    mirror = Mirror(dataclasses.replace(offline(tmp_path), mode="online"), ADDRESS, {})
+    mirror.log({"step": 0, "loss": 1.0})
+    mirror.finish({"status": "finished"})
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("warning: W&B failed (") and line.endswith("; it goes on offline; `wandb sync` sends it later")
+    assert [run["exit"][-1].get("exit_code", 0) for run in read_back(tmp_path)] == [0]
+    assert not list((tmp_path / "wandb").glob("run-*"))
+
+
+def test_an_export_to_a_dead_server_is_none(finished, tmp_path, dead_server, capfd):
+    config, run, _ = finished
+    online = dataclasses.replace(offline(tmp_path), mode="online")
+    assert not export(run, online, dataclasses.asdict(config))
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.endswith("; it was not exported") and not list((tmp_path / "wandb").glob("*run-*"))
+
+
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_a_bad_address_is_told_once_and_as_it_is(tmp_path, monkeypatch, capfd, mode):
+    monkeypatch.setenv("WANDB_BASE_URL", "nonsense")
+    mirror = Mirror(dataclasses.replace(offline(tmp_path), mode=mode), ADDRESS, {})
+    (line,) = capfd.readouterr().err.splitlines()
+    assert mirror.run is None and "base_url: Input should be a valid URL" in line and line.endswith("; the run goes on without it")
+
+
+@pytest.mark.parametrize("home", [None, "/proc/1"])
+def test_without_a_home_the_cache_is_kept_with_the_runs(tmp_path, monkeypatch, capfd, home):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME") if home is None else monkeypatch.setenv("HOME", home)
+    mirror = Mirror(offline(tmp_path), ADDRESS, {})
+    mirror.log({"step": 0, "loss": 1.0})
+    mirror.finish({"status": "finished"})
+    assert capfd.readouterr() == ("", "") and (os.environ.get("HOME"), os.environ.get("XDG_CACHE_HOME")) == (home, None)
+    assert (tmp_path / "cache").is_dir() and len(list((tmp_path / "wandb").glob("offline-run-*"))) == 1
+
+
+def test_damaged_runs_are_not_exported_and_the_others_are(finished, tmp_path, monkeypatch, capsys):
+    _, run, _ = finished
+    folders = [tmp_path / name / ADDRESS for name in ("whole", "damaged", "config_alone", "nothing")]
+    for folder in folders[:3]:
+        shutil.copytree(run.folder, folder)
+    (folders[1] / files.METRICS).write_bytes(b"")
+    for path in folders[2].iterdir():
+        path.unlink() if path.name != files.CONFIG else None
+    exported = []
+    specification = importlib.util.spec_from_file_location("export_wandb", CONFIGS.parent / "scripts" / "export_wandb.py")
+    script = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(script)
+    monkeypatch.setattr(tracking, "start_wandb", lambda *_: exported.append(Recorder()) or exported[-1])
+    assert script.export_all(folders[::-1], offline(tmp_path)) == 2
+    said, complaints = capsys.readouterr()
+    assert said == f"exported {folders[0]}\n" and len(exported) == 1 and len(exported[0].logged) == 5
+    assert complaints.splitlines() == [
+        f"error: {folders[3]} holds no run",
+        f"error: {folders[2] / files.METRICS} is missing; the run has to be done again",
+        f"error: {folders[1] / files.METRICS} is damaged (its content is not what summary.json knows); delete it or the folder",
+    ]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from made_up_records import ENVIRONMENT, MadeUp, percentiles_moving, write
 
-from bn_repro.launcher.grids import CONFIGS, configs_of, experiments
+from bn_repro.launcher.grids import CONFIGS, configs_of
 from bn_repro.launcher.runs import estimated_seconds
 from bn_repro.records import archive, files
 from bn_repro.records.damage import Missing
@@ -64,12 +64,14 @@ def test_an_archive_that_is_replaced_is_read_again(tmp_path, content):
 
 
 def test_what_is_published_comes_back_to_the_byte(tmp_path, monkeypatch, capsys):
-    """`publish.py` and its `--unpack` on made-up runs of the grids of tier smoke."""
+    """`publish.py` and its `--unpack` on made-up runs of a grid of tier smoke."""
     monkeypatch.chdir(tmp_path)
     specification = importlib.util.spec_from_file_location("publish", CONFIGS.parent / "scripts" / "publish.py")
     publish = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(publish)
-    configs = [config for name in experiments("smoke") for config in configs_of(name)]
+    configs = configs_of("mnist_sigmoid/smoke")
+    monkeypatch.setattr(publish, "experiments", lambda tier: [f"mnist_sigmoid/{tier}"])
+    monkeypatch.setattr(publish, "configs_of", lambda name: configs)
     for number, config in enumerate(configs):
         writer = RunWriter(run_folder(config))
         writer.begin(dataclasses.asdict(config), ENVIRONMENT)
