@@ -41,7 +41,12 @@ ABSTRACT = (
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the first table; `study` and `answer` are None where no study asks it yet."""
+    """One row of the first table.
+
+    Args:
+        paper: what the paper says, up to its first semicolon.
+        answer, study: None where no study asks it yet.
+    """
 
     says: str
     paper: str
@@ -64,7 +69,7 @@ def headline_rows(report: Report) -> Sequence[Row]:
     for chapter in report.chapters:
         for claim, answer in zip(chapter.study.claims, chapter.answers):
             if claim.headline:
-                asked[place(claim.headline)].append(Row(claim.headline, answer.paper, answer, chapter.study))
+                asked[place(claim.headline)].append(Row(claim.headline, answer.paper.split(";")[0], answer, chapter.study))
     return [row for sentence, rows in zip(ABSTRACT, asked) for row in rows or [Row(sentence.words, sentence.paper)]]
 
 

@@ -123,7 +123,7 @@ def inline(svg: bytes, alt: str) -> str:
     size = re.search(rb'width="([\d.]+)pt" height="([\d.]+)pt"|height="([\d.]+)pt".*?width="([\d.]+)pt"', svg)
     width = float(size[1] or size[4]) if size else 648.0
     data = quote(svg, safe=SAFE_IN_DATA)  # shorter than base64
-    return f'<img style="max-width:{width * 4 / 3:.0f}px" alt="{html.escape(alt)}" src="data:image/svg+xml,{data}">'
+    return f'<img style="--width:{width * 4 / 3:.0f}px" alt="{html.escape(alt)}" src="data:image/svg+xml,{data}">'
 
 
 PAGE = """<!doctype html>

@@ -6,6 +6,7 @@ FILTERED = {REPRODUCED: "reproduced", PARTLY: "partly", NOT_REPRODUCED: "not-rep
 FILTERS = (("all", "all", " checked"), *((name, verdict, "") for verdict, name in FILTERED.items()))
 PICKED = "\n".join(
     f"#only-{name}:checked ~ main .claims tbody tr:not(.group, .{name}), "
+    f"#only-{name}:checked ~ main .claims:not(:has(tr.{name})), "
     f"#only-{name}:checked ~ main .claims tbody:not(:has(tr.{name})) {{ display: none; }}"
     for name in FILTERED.values()
 )
@@ -38,6 +39,7 @@ table {{ border-collapse: collapse; font-size: .85rem; width: 100%; font-variant
 th, td {{ text-align: left; vertical-align: top; padding: .35rem .5rem; border-bottom: 1px solid #ddd; }}
 thead th {{ border-bottom: 2px solid #444; white-space: nowrap; }}
 tbody th {{ font-weight: 400; }}
+.claims thead th:first-child {{ width: 30%; }}
 .group th {{ font-weight: 600; padding-top: .9rem; }}
 tr:target {{ background: #FFF6D6; }}
 .chip {{ border: 1px solid; border-radius: .3rem; padding: 0 .35rem; white-space: nowrap; font-size: .75rem; }}
@@ -49,7 +51,7 @@ tr:target {{ background: #FFF6D6; }}
 td[data-label=n], td[data-label=q] {{ white-space: nowrap; }}
 figure {{ margin: 0; }}
 figcaption {{ margin-top: .4rem; }}
-img {{ width: 100%; height: auto; }}
+img {{ width: 100%; max-width: var(--width); height: auto; }}
 code {{ background: #f3f3f3; padding: .05rem .25rem; overflow-wrap: anywhere; }}
 {PICKED}
 {MARKED}
@@ -59,16 +61,19 @@ code {{ background: #f3f3f3; padding: .05rem .25rem; overflow-wrap: anywhere; }}
   .claims th, .claims td, .headlines th, .headlines td {{ border: 0; padding: .1rem 0; }}
   .claims tbody th, .headlines tbody th {{ font-weight: 600; }}
   .claims td::before, .headlines td::before {{ content: attr(data-label) ": "; color: #555; }}
-  .scroll img {{ min-width: 600px; }}
+  .scroll img {{ min-width: calc(.7 * var(--width)); }}
 }}
 @media print {{
   body {{ font-size: 10pt; }}
+  table {{ font-size: 8pt; }}
+  th, td {{ padding: .2rem .3rem; }}
+  .chip {{ border: 0; padding: 0; white-space: normal; font-size: 7pt; }}
   nav {{ position: static; border: 0; }}
   nav .filter, body > input {{ display: none; }}
   nav .contents {{ flex-wrap: wrap; }}
   a {{ color: inherit; }}
   tr, figure {{ break-inside: avoid; }}
-  h2, h3, .group {{ break-after: avoid; }}
+  h2, h3, .question, .answer, .group {{ break-after: avoid; }}
   .scroll {{ overflow: visible; }}
 }}
 """.strip()

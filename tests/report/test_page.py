@@ -44,9 +44,11 @@ def changed(report, id, **changes):
     return dataclasses.replace(report, chapters=[chapter_of(chapter) for chapter in report.chapters])
 
 
-def test_same_records_same_bytes(root, content, tmp_path):
-    written = write_report(build_report(root, "quick", None), tmp_path)
-    assert {name: (tmp_path / name).read_bytes() for name in content} == content
+def test_same_records_same_bytes(root, tmp_path):
+    studies = [study for study in STUDIES if study.name in ("inception", "sigmoid_network")]
+    content = report_files(build_report(root, "quick", None, studies))
+    written = write_report(build_report(root, "quick", None, studies), tmp_path)
+    assert {name: (tmp_path / name).read_bytes() for name in content} == content and len(content) > 6
     assert written == tmp_path / files.REPORT_PAGE
 
 
