@@ -195,6 +195,8 @@ def check(config: Config) -> None:
         cadence = getattr(config.probe, name)
         if cadence % train.eval_every:
             raise ValueError(f"probe.{name}={cadence} must be a multiple of train.eval_every={train.eval_every}")
+        if cadence and network.name == "language_model" and name in ("jacobian_every", "magnitudes_every"):
+            raise ValueError(f"probe.{name}={cadence}: a language model calls no layer as a module that could be measured; 0 makes none")
     if data.evaluate_on == "validation" and data.validation_size == 0:
         raise ValueError("data.evaluate_on=validation needs data.validation_size above 0")
     if isinstance(data, ImageDataConfig) != isinstance(network, ImageNetworkConfig):

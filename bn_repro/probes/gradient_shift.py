@@ -117,11 +117,19 @@ def is_used_before(parameter: str, layer: str, order: Order) -> bool:
     if parameter.startswith(f"{layer}."):
         return False
     if parameter in order.uses:
-        return order.uses[parameter] <= order.calls[layer]
+        return order.uses[parameter] <= time_of(layer, order)
     owner = parameter.rpartition(".")[0]
     while owner not in order.calls:
         owner = owner.rpartition(".")[0]
+    if layer not in order.calls:
+        return order.calls[owner] < time_of(layer, order)
     return list(order.calls).index(owner) < list(order.calls).index(layer)
+
+
+def time_of(layer: str, order: Order) -> int:
+    """Return after how many functions a layer was called or, if only its parameters are used, the first of them."""
+    uses = [use - 1 for name, use in order.uses.items() if name.startswith(f"{layer}.")]
+    return order.calls.get(layer, min(uses, default=-1))
 
 
 def layers_in(order: Order, gradients: Mapping[str, Tensor]) -> list[str]:
@@ -142,10 +150,10 @@ def weights_of(layer: str, order: Order, gradients: Mapping[str, Tensor]) -> lis
     """Name the layer's parameters of two or more dimensions.
 
     Raises:
-        ValueError: the layer is not called, or there is none.
+        ValueError: the layer is neither called nor its weight used, or there is none.
     """
     weights = [name for name, g in gradients.items() if name.startswith(f"{layer}.") and g.dim() > 1]
-    if layer not in order.calls or not weights:
+    if not weights or (layer not in order.calls and not order.uses.keys() & set(weights)):
         choices = ", ".join(layers_in(order, gradients))
         raise ValueError(f"layer '{layer}' is not called or has no weight with a gradient; choices: {choices}")
     return weights
