@@ -95,7 +95,7 @@ def batch_norms(network: nn.Module) -> list[_BatchNorm]:
 def normalizing_by_batch(network: nn.Module) -> Iterator[None]:
     """Let every norm use the statistics of its batch, all else (dropout) as at inference; restore modes after."""
     with evaluating(network):
-        norms = {module for module in network.modules() if is_norm(module) or hasattr(module, "running_mean")}
+        norms = {module for module in network.modules() if is_norm(module)}
         for norm in norms:
             norm.train()
         for norm in norms:

@@ -25,16 +25,15 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 def keeping_state(network: nn.Module) -> Iterator[None]:
     """Run the network on copies of all that a forward pass may change but parameters that train, and put its own back after.
 
-    That is buffers, tensors and numbers that are plain attributes, and what norms keep in frozen parameters. They are put
-    back by name, so that a module may also give a name another tensor.
+    That is buffers, tensors and numbers that are plain attributes, and frozen vectors of parameters, in which some norms
+    keep statistics. They are put back by name, so that a module may also give a name another tensor.
     """
     own = [(module, dict(vars(module)), dict(module._buffers), dict(module._parameters)) for module in network.modules()]
     copies: dict[int, Tensor] = {}
     for module, attributes, buffers, parameters in own:
         vars(module).update(copies_of(attributes, copies))
         module._buffers.update(copies_of(buffers, copies))
-        if is_norm(module):
-            module._parameters.update(copies_of({n: p for n, p in parameters.items() if p is not None and not p.requires_grad}, copies))
+        module._parameters.update(copies_of({name: p for name, p in parameters.items() if is_vector(p)}, copies))
     try:
         yield
     finally:
@@ -49,6 +48,10 @@ def keeping_state(network: nn.Module) -> Iterator[None]:
 
 def is_state(value: object) -> bool:
     return value is None or isinstance(value, (Tensor, bool, int, float))
+
+
+def is_vector(tensor: Tensor | None) -> bool:
+    return tensor is not None and not is_lazy(tensor) and tensor.numel() == max(tensor.shape, default=1)
 
 
 def copies_of(tensors: dict[str, object], copies: dict[int, Tensor]) -> dict[str, Tensor]:
@@ -78,6 +81,7 @@ def first_line(error: Exception) -> str:
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Say whether a module is a norm, by its class's name: there is no base class for those of torch, timm and others."""
+    """Say whether a module is a norm, by its statistics or its class's name: there is no base class for those of torch, timm and others."""
     is_called_so = "norm" in type(module).__name__.lower() and not any(module.children())
-    return isinstance(module, _NormBase) or (is_called_so and not type(module).__module__.startswith("torch.nn.utils"))
+    has_statistics = isinstance(module, _NormBase) or isinstance(getattr(module, "running_mean", None), Tensor)
+    return has_statistics or (is_called_so and not type(module).__module__.startswith("torch.nn.utils"))

@@ -1,12 +1,11 @@
 """Do the paper's exact statements hold in a trained network: scale invariance (section 3.3), folding (section 3.1)?"""
 
-import copy
-
 import torch
 from torch import Tensor, nn
 
 from bn_repro.norms import fold_batch_norms, foldable_pairs, normalizing_by_batch
-from bn_repro.norms.modes import evaluating
+from bn_repro.norms.calling import arguments_of, call, tensors_in
+from bn_repro.norms.modes import copied, evaluating, keeping_state
 from bn_repro.probes.undisturbed import undisturbed
 
 
@@ -20,8 +19,11 @@ def scale_invariance_errors(network: nn.Module, x: Tensor, scale: float, generat
     the l2 norm of the difference over that of the right-hand side. All are float32, with the layer's own eps.
 
     Args:
-        x: a batch of the network's inputs.
+        x: a batch of the network's inputs; a tensor, or a tuple or dict of its arguments.
         scale: the factor a.
+
+    Raises:
+        ValueError: the network has no such layer.
     """
     inputs: dict[str, Tensor] = {}
     layers = {
@@ -29,10 +31,12 @@ def scale_invariance_errors(network: nn.Module, x: Tensor, scale: float, generat
         for name, layer in network.named_modules()
         if hasattr(getattr(layer, "affine", None), "weight") and isinstance(getattr(layer, "norm", None), nn.Module)
     }
+    if not layers:
+        raise ValueError(f"{type(network).__name__} has no layer with children 'affine', which has a weight, and 'norm'")
     hooks = [layer.register_forward_pre_hook(keep_input(inputs, name)) for name, layer in layers.items()]
     try:
         with undisturbed(network):
-            network(x)
+            call(network, x)
     finally:
         for hook in hooks:
             hook.remove()
@@ -54,7 +58,7 @@ def keep_input(inputs: dict[str, Tensor], name: str):
 
 def output_and_gradients(layer: nn.Module, u: Tensor, scale: float, generator: torch.Generator) -> tuple[Tensor, ...]:
     """Return norm((aW) u) and the gradients in u and in aW of its product with a random tensor, by the batch's statistics."""
-    affine, norm = copy.deepcopy(layer.affine).requires_grad_(), copy.deepcopy(layer.norm)
+    affine, norm = copied(layer.affine).requires_grad_(), copied(layer.norm)
     with torch.no_grad():
         affine.weight.mul_(scale)
     u = u.clone().requires_grad_()
@@ -70,9 +74,14 @@ def relative(value: Tensor, reference: Tensor) -> float:
 
 @torch.no_grad()
 def folding_error(network: nn.Module, x: Tensor) -> tuple[int, float]:
-    """Return (number of folded norms, largest output difference over largest output) of the folded network."""
-    folded = fold_batch_norms(network)
-    with evaluating(network):
-        expected = network(x)
-    error = (folded(x) - expected).abs().max() / expected.abs().max()
+    """Return (number of folded norms, largest output difference over largest output) of the folded network.
+
+    Args:
+        x: a batch of the network's inputs; a tensor, or a tuple or dict of its arguments.
+    """
+    folded, (args, kwargs) = fold_batch_norms(network), arguments_of(network, x)
+    with evaluating(network), keeping_state(network):
+        expected = tensors_in(network(*args, **kwargs))
+    pairs = zip(tensors_in(folded(*args, **kwargs)), expected, strict=True)
+    error = max((value - other).abs().max() / other.abs().max() for value, other in pairs)
     return len(foldable_pairs(network)), error.item()

@@ -127,11 +127,12 @@ def hold_statistics(layer: nn.Module, u: Tensor, name: str) -> None:
     Raises:
         ValueError: a norm that is neither torch's nor this package's does not let them be held.
     """
+    if {type(module).__module__.partition(".")[0] for module in layer.modules()} <= {"torch", "bn_repro"}:
+        keep_statistics_of(layer, u)
+        return
     with torch.no_grad(), normalizing_by_batch(layer):
         expected = layer(u)
     keep_statistics_of(layer, u)
-    if {type(module).__module__.partition(".")[0] for module in layer.modules()} <= {"torch", "bn_repro"}:
-        return
     with torch.no_grad():
         held = torch.cat([layer(one[None]) for one in u])
     if not (held - expected).norm() <= TOLERANCE * expected.norm():
@@ -151,12 +152,13 @@ def keep_statistics_of(layer: nn.Module, u: Tensor) -> None:
             norm.running_mean, norm.running_var = like, like.clone()
         if getattr(norm, "running_mean", None) is not None:
             norm.momentum, norm.track_running_stats, before[norm] = 1.0, True, norm.running_var.clone()
+            norm.running_var.mul_(2)
             norm.register_forward_pre_hook(lambda norm, args: sizes.update({norm: args[0].numel() // args[0].shape[1]}))
     with torch.no_grad(), normalizing_by_batch(layer):
         layer(u)
     for norm, size in sizes.items():
-        if not torch.equal(norm.running_var, before[norm]):  # which a frozen norm keeps
-            norm.running_var.mul_((size - 1) / size)
+        is_frozen = torch.equal(norm.running_var, 2 * before[norm])  # and keeps what it is given
+        norm.running_var.copy_(before[norm] if is_frozen else norm.running_var * ((size - 1) / size))
     layer.eval()
 
 

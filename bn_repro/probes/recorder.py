@@ -171,7 +171,7 @@ class ActivationRecorder:
         mean = values.mean(1, keepdim=True)
         is_bad = values.isfinite().logical_not_()
         num_bad = is_bad.sum(1, keepdim=True)
-        values.masked_fill_(is_bad, torch.nan)  # which sort to the end
+        values.masked_fill_(is_bad, torch.inf)  # which is sorted to the end, and no edge or percentile reaches
         if values.device.type == "cpu":
             values.numpy().sort(axis=1)  # an order of magnitude faster than torch's
             ordered = values
@@ -183,10 +183,12 @@ class ActivationRecorder:
         edges = torch.linspace(*self.bounds, self.num_bins + 1, device=values.device)[1:-1].repeat(num_samples, 1)
         num_below = torch.searchsorted(ordered, edges, out_int32=True)
         counts = torch.cat([torch.zeros_like(num_bad), num_below, num - num_bad], dim=1).diff()
+        percentiles = below.lerp(above, (ranks - ranks.floor()).to(below.dtype))
+        std = ordered.sub_(mean).square_().mean(1, keepdim=True).sqrt_()  # last, since in place
         return {
-            "percentiles": below.lerp(above, (ranks - ranks.floor()).to(below.dtype)),
+            "percentiles": percentiles.masked_fill_(num_bad == num, torch.nan),
             "mean": mean.squeeze(1),
-            "std": ordered.sub_(mean).square_().mean(1).sqrt_(),  # last, since in place
+            "std": std.masked_fill_(num_bad > 0, torch.nan).squeeze(1),
             "histogram": counts.int(),
             "not_finite": num_bad.squeeze(1).int(),
         }

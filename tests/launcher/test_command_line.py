@@ -83,6 +83,10 @@ def refusal(*arguments):
         (SMOKE, "data.binarize_at=1"): ["data.binarize_at=1"],
         (SMOKE, "probe.percentiles=[10,200]"): ["probe.percentiles=200", "at most 100"],
         (SMOKE, "probe.percentiles=[-1]"): ["probe.percentiles=-1", "at least 0"],
+        (SMOKE, "probe.percentiles=[85,50,15]"): ["probe.percentiles=[85,50,15] must ascend: [15,50,85]"],
+        (SMOKE, "probe.percentiles=[15,85]"): ["probe.percentiles=[15,85]", "50, the median, in the middle"],
+        (SMOKE, "probe.percentiles=[50]"): ["probe.percentiles=[50]", "50, the median, in the middle"],
+        (SMOKE, "probe.percentiles=[5,50,60,70,95]"): ["50, the median, in the middle"],
         (SMOKE, "train.trainable='('"): ["train.trainable"],
         # what does not go together
         (SMOKE, "norm=batch", "train.batch_size=1"): ["train.batch_size=1", "norm=batch", "at least 2"],

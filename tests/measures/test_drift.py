@@ -87,6 +87,16 @@ def test_an_unrecorded_place_is_refused_with_the_choices():
         drift(activations(first=[0, 0]), "output")
 
 
+def test_percentiles_without_order_or_median_are_refused():
+    good = activations(first=[10, 4, 0])
+    name = "first/after_norm/percentiles"
+    for columns, why in (([2, 1, 0], "do not ascend"), ([0, 2], "no median"), ([1], "no median"), ([0, 1, 2, 2], "no median")):
+        with pytest.raises(ValueError, match=why):
+            drift(good | {name: good[name][:, columns]}, "after_norm")
+    with pytest.raises(ValueError, match="of first/after_norm there are 1"):
+        drift({key: array[:1] for key, array in good.items()}, "after_norm")
+
+
 def test_it_agrees_with_the_measure_of_the_published_claim(tmp_path):
     writer = RunWriter(tmp_path)
     writer.begin({"network": {"depth": 3}}, {})
