@@ -11,7 +11,7 @@ from torch.nn.modules.conv import _ConvTransposeNd
 from torch.nn.parameter import is_lazy
 
 from bn_repro.norms.batch_norm import inference_affine
-from bn_repro.norms.modes import copied
+from bn_repro.norms.modes import copied, refuse_scripted
 from bn_repro.norms.torchs_own import AFFINES, BATCH_NORMS, is_followed_by_activation, known_class, what_differs
 from bn_repro.norms.tracing import Passes, trace_passes
 
@@ -87,6 +87,7 @@ def fuse_folded(module: nn.Module) -> nn.Module:
 
 def judge(network: nn.Module) -> tuple[list[Pair], dict[str, str]]:
     """Return which norms of a network in evaluation mode can be folded into what, and why the others cannot."""
+    refuse_scripted(network, "fold")
     norms = {name: module for name, module in network.named_modules() if isinstance(module, _BatchNorm)}
     if not norms:
         return [], {}

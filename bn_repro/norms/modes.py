@@ -4,6 +4,7 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import is_lazy
@@ -28,7 +29,10 @@ def keeping_state(network: nn.Module) -> Iterator[None]:
     That is buffers, tensors and numbers that are plain attributes, and frozen vectors of parameters, in which some norms
     keep statistics. They are put back by name, so that a module may also give a name another tensor.
     """
-    own = [(module, dict(vars(module)), dict(module._buffers), dict(module._parameters)) for module in network.modules()]
+    scripted = [module for module in network.modules() if isinstance(module, torch.jit.ScriptModule)]  # which take no other tensors
+    values = [(buffer, buffer.clone()) for module in scripted for buffer in module.buffers(recurse=False)]
+    modules = (module for module in network.modules() if module not in scripted)
+    own = [(module, dict(vars(module)), dict(module._buffers), dict(module._parameters)) for module in modules]
     copies: dict[int, Tensor] = {}
     for module, attributes, buffers, parameters in own:
         vars(module).update(copies_of(attributes, copies))
@@ -44,6 +48,9 @@ def keeping_state(network: nn.Module) -> Iterator[None]:
             for held, before in ((module._buffers, buffers), (module._parameters, parameters)):
                 held.clear()
                 held.update(before)
+        with torch.no_grad():
+            for buffer, value in values:
+                buffer.copy_(value)
 
 
 def is_state(value: object) -> bool:
@@ -74,6 +81,18 @@ def copied(network: nn.Module) -> nn.Module:
         return copy.deepcopy(network, {id(value): value.detach().clone() for value in attributes if not value.is_leaf})
     except Exception as error:
         raise ValueError(f"{type(network).__name__} cannot be copied ({first_line(error)})") from error
+
+
+def refuse_scripted(network: nn.Module, what: str) -> None:
+    """Refuse a network with scripted parts, whose norms no one can tell from other modules.
+
+    Raises:
+        ValueError: it has some.
+    """
+    scripted = [name for name, module in network.named_modules() if isinstance(module, torch.jit.ScriptModule)]
+    if scripted:
+        where = f"its module '{scripted[0]}'" if scripted[0] else "it"
+        raise ValueError(f"cannot {what} {type(network).__name__}: {where} is scripted; do so before torch.jit.script")
 
 
 def first_line(error: Exception) -> str:

@@ -12,7 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from bn_repro.norms.batch_norm import batch_norms, normalizing_by_batch
 from bn_repro.norms.calling import call, inputs_of, is_empty
-from bn_repro.norms.modes import keeping_state
+from bn_repro.norms.modes import keeping_state, refuse_scripted
 from bn_repro.norms.torchs_own import BATCH_NORMS, what_differs
 
 TOLERANCE = 1e-3  # of statistics that a class computes in its own way, relative to the standard deviation and the variance
@@ -38,8 +38,9 @@ def estimate_population_statistics(network: nn.Module, batches: Iterable[object]
         The number of batches used. The modes of all modules, and all statistics if an error occurs, are restored.
 
     Raises:
-        ValueError: there are no batches.
+        ValueError: there are no batches, or parts of the network are scripted.
     """
+    refuse_scripted(network, "estimate the statistics of")
     layers, left, num_batches = {layer: Observed(layer) for layer in batch_norms(network)}, {}, 0
     with keeping_state(network), ExitStack() as hooks:
         for observed in layers.values():

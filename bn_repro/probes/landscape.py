@@ -11,7 +11,7 @@ MULTIPLES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)  # of the learning rate; th
 
 
 def landscape_along_gradient(
-    network: nn.Module, loss_fn: LossFunction, x: Tensor, y: Tensor, lr: float, multiples: Sequence[float] = MULTIPLES
+    network: nn.Module, loss_fn: LossFunction, x: object, y: object, lr: float, multiples: Sequence[float] = MULTIPLES
 ) -> dict[str, float]:
     """Return named numbers of the loss on the batch (x, y) at theta - step * g, g its gradient at theta in all that trains.
 
@@ -26,7 +26,13 @@ def landscape_along_gradient(
         network: the bare module, not a wrapper that compiles or distributes it, in the mode it trains in.
         lr: the learning rate of this step of training.
         multiples: the steps, in units of `lr`.
+        x: a tensor, or a tuple or dict of the network's arguments.
+
+    Raises:
+        ValueError: there are no steps, no parameter trains, or the loss is not one number.
     """
+    if not multiples:
+        raise ValueError("multiples must name at least one step along the gradient")
     theta = trainable_parameters(network)
     loss, gradients = loss_and_gradients(network, theta, loss_fn, x, y)
     norm = l2_norm(gradients)
@@ -52,10 +58,11 @@ def landscape_along_gradient(
 
 
 def loss_and_gradients(
-    network: nn.Module, parameters: dict[str, Tensor], loss_fn: LossFunction, x: Tensor, y: Tensor
+    network: nn.Module, parameters: dict[str, Tensor], loss_fn: LossFunction, x: object, y: object
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     loss = loss_at(network, parameters, loss_fn, x, y)
-    return loss.detach(), torch.autograd.grad(loss, list(parameters.values()), allow_unused=True, materialize_grads=True)
+    gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True, materialize_grads=True)
+    return loss.detach(), tuple(gradient.to_dense() for gradient in gradients)
 
 
 def l2_norm(tensors: Sequence[Tensor]) -> Tensor:

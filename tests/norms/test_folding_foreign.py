@@ -10,11 +10,11 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
-from bn_repro.norms import BatchNorm1d, BatchNorm2d, fold_batch_norms, foldable_pairs, unfoldable_norms
+from bn_repro.norms import BatchNorm1d, BatchNorm2d, estimate_population_statistics, fold_batch_norms, foldable_pairs, unfoldable_norms
 from bn_repro.norms.modes import copied
-from bn_repro.probes import folding_error
+from bn_repro.probes import folding_error, undisturbed
 
-pytestmark = pytest.mark.filterwarnings("ignore:folded", "ignore:.*weight_norm.*:FutureWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:folded", "ignore:.*deprecated.*:FutureWarning")
 
 
 def drawn(*shape, seed=0):
@@ -448,3 +448,17 @@ def test_refusals_are_one_line():
     with pytest.raises(ValueError, match="cannot fold Wild: torch.fx cannot trace it") as refused:
         fold_batch_norms(network)
     assert "\n" not in str(refused.value)
+
+
+def test_traced_and_scripted_networks():
+    network = as_trained(nn.Sequential(pair(), nn.Conv2d(5, 4, 1), nn.BatchNorm2d(4)))
+    traced = torch.fx.symbolic_trace(network.eval())
+    assert fold_checked(traced) == (2, "")
+    scripted = torch.jit.script(network)
+    for change in (fold_batch_norms, lambda network: estimate_population_statistics(network, [IMAGES])):
+        with pytest.raises(ValueError, match="it is scripted; do so before torch.jit.script"):
+            change(scripted)
+    before = copy.deepcopy(scripted.state_dict())
+    with undisturbed(scripted):
+        scripted(IMAGES)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in scripted.state_dict().items())

@@ -120,3 +120,112 @@ def test_an_unknown_layer_is_refused_with_the_choices():
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     with pytest.raises(ValueError, match="layer 'conv3' .* conv1, conv2, fc1, fc2"):
         gradient_shift(network, optimizer, F.cross_entropy, drawn(12, 3, 6, 6).float(), torch.arange(12) % 4, layers=["conv3"])
+
+
+class Scaled(nn.Module):
+    """Owns a gamma that it uses after its children, as ConvNeXt's blocks do, and one that it uses before."""
+
+    def __init__(self):
+        super().__init__()
+        self.early, self.gamma = nn.Parameter(torch.full((4,), 1.5)), nn.Parameter(torch.full((4,), 0.5))
+        self.first, self.second = nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)
+
+    def forward(self, x):
+        return x + self.gamma * self.second(self.first(self.early * x))
+
+
+def steps_really_made(network, x, t, moved, layer):
+    """Return the shift of one layer's gradient where the named parameters alone take a step of SGD of 0.3."""
+
+    def gradient_of(network):
+        return torch.autograd.grad(half_squared_error(network(x), t), network.get_submodule(layer).weight)[0]
+
+    stepped = copy.deepcopy(network)
+    half_squared_error(stepped(x), t).backward()
+    with torch.no_grad():
+        for name, parameter in stepped.named_parameters():
+            if name in moved:
+                parameter -= 0.3 * parameter.grad
+    return (gradient_of(network) - gradient_of(stepped)).norm().item()
+
+
+def test_a_parents_parameter_counts_where_it_is_used():
+    torch.manual_seed(0)
+    network, x, t = nn.Sequential(Scaled()).double(), drawn(5, 4), drawn(5, 4, seed=1)
+    measured = gradient_shift(network, torch.optim.SGD(network.parameters(), lr=0.3), half_squared_error, x, t)
+    for layer, moved in (("0.first", {"0.early"}), ("0.second", {"0.early", "0.first.weight"})):
+        expected = steps_really_made(network, x, t, moved, layer)
+        assert measured[f"{layer}/shift"] == pytest.approx(expected, rel=1e-9) and expected > 1e-3
+
+
+def test_the_layers_of_a_convnext():
+    """Its first block's gamma, used after the block's layers, does not move them; the published order had it before them."""
+    import timm
+
+    torch.manual_seed(0)
+    network = timm.create_model("test_convnext", num_classes=3, drop_path_rate=0.0, ls_init_value=0.5).double()
+    x, y = drawn(2, 3, 32, 32), torch.arange(2)
+    gamma = network.stages[0].blocks[0].gamma
+    frozen = torch.optim.SGD([gamma], lr=1.0)
+    measured = gradient_shift(network, frozen, F.cross_entropy, x, y, layers=["stages.0.blocks.0.mlp.fc2", "stages.1.blocks.0.mlp.fc1"])
+    assert measured["stages.0.blocks.0.mlp.fc2/shift"] == 0 < measured["stages.1.blocks.0.mlp.fc1/shift"]
+
+
+def test_a_weight_that_is_read_before_its_layer_is_called_stays_the_layers():
+    class Reading(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)
+
+        def forward(self, x):
+            return self.second(self.first(F.linear(x, self.second.weight)))
+
+    torch.manual_seed(0)
+    network, x, t = Reading().double(), drawn(5, 4), drawn(5, 4, seed=1)
+    measured = gradient_shift(network, torch.optim.SGD(network.parameters(), lr=0.3), half_squared_error, x, t)
+    for layer, moved in (("first", {"second.weight"}), ("second", {"first.weight"})):
+        assert measured[f"{layer}/shift"] == pytest.approx(steps_really_made(network, x, t, moved, layer), rel=1e-9)
+
+
+def two_layers():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)).double()
+
+
+class Sharp(torch.optim.SGD):
+    def step(self, closure=None):
+        assert closure is not None, "needs a closure"
+
+
+@pytest.mark.parametrize(
+    "make, why",
+    [
+        (lambda network: torch.optim.SGD(two_layers().parameters(), lr=0.1), "holds none of Sequential's parameters"),
+        (lambda network: torch.optim.LBFGS(network.parameters()), "LBFGS cannot step on one gradient without a closure"),
+        (lambda network: Sharp(network.parameters(), lr=0.1), "Sharp cannot step on one gradient without a closure"),
+    ],
+)
+def test_optimizers_whose_step_is_unknown_are_refused(make, why):
+    network = two_layers()
+    before = copy.deepcopy(network.state_dict())
+    with pytest.raises(ValueError, match=why):
+        gradient_shift(network, make(network), half_squared_error, drawn(5, 4), drawn(5, 2))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+def test_a_scheduler_sparse_gradients_recurrence_and_weight_norm():
+    network, x, t = two_layers(), drawn(5, 4), drawn(5, 2)
+    plain = gradient_shift(network, torch.optim.SGD(network.parameters(), lr=0.1), half_squared_error, x, t)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    torch.optim.lr_scheduler.StepLR(optimizer, 1)  # puts a function of its own in the place of `step`
+    before = copy.deepcopy(network.state_dict())
+    assert gradient_shift(network, optimizer, half_squared_error, x, t) == plain
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+    words = nn.Sequential(nn.Embedding(10, 4, sparse=True), nn.Linear(4, 2))
+    measured = gradient_shift(words, torch.optim.SGD(words.parameters(), lr=0.1), half_squared_error, torch.arange(5), torch.zeros(5, 2))
+    assert measured["0/shift"] == 0 < measured["1/shift"]
+    normed = two_layers()
+    nn.utils.parametrizations.weight_norm(normed[2])
+    measured = gradient_shift(normed, torch.optim.SGD(normed.parameters(), lr=0.1), half_squared_error, x, t)
+    assert list(measured)[4].startswith("2/") and measured["2/shift"] > 0
