@@ -72,6 +72,20 @@ def publish(tier: str, left_out: Sequence[str] = ()) -> int:
     return 0
 
 
+def redraw(tier: str) -> int:
+    """Make a tier's published report anew from its published runs, after a change of the report alone."""
+    folder = PUBLISHED / tier
+    if not (folder / files.PUBLISHED_RUNS).exists():
+        print(f"error: tier {tier} is not published", file=sys.stderr)
+        return 2
+    report = build_report(folder / files.PUBLISHED_RUNS, tier, None)
+    shutil.rmtree(folder / files.FIGURES, ignore_errors=True)
+    print(f"report: {write_report(report, folder)}")
+    if tier == README_TIER:
+        files.write_atomically(README, with_results(README.read_text(), report, (folder / files.REPORT_TEXT).as_posix()).encode())
+    return 0
+
+
 def unfit(config: Config) -> str:
     """Say why the run of a config is not to be published; empty if it is."""
     run = Run(RUNS / address_of(config))
@@ -111,5 +125,8 @@ if __name__ == "__main__":
     parser.add_argument("--unpack", type=Path, nargs="?", const=files.UNPACKED, metavar="FOLDER", help=help_text)
     without = "experiments to leave out, since their runs are still to be made"
     parser.add_argument("--without", nargs="+", default=[], metavar="EXPERIMENT", help=without)
+    parser.add_argument("--redraw", action="store_true", help="make the published report anew from the published runs instead")
     arguments = parser.parse_args()
-    sys.exit(unpack(arguments.tier, arguments.unpack) if arguments.unpack else publish(arguments.tier, arguments.without))
+    if arguments.unpack:
+        sys.exit(unpack(arguments.tier, arguments.unpack))
+    sys.exit(redraw(arguments.tier) if arguments.redraw else publish(arguments.tier, arguments.without))

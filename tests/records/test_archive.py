@@ -89,6 +89,11 @@ def test_what_is_published_comes_back_to_the_byte(tmp_path, monkeypatch, capsys)
     unpacked = {files.RUNS / path.relative_to(files.UNPACKED): path.read_bytes() for path in files.UNPACKED.rglob("*") if path.is_file()}
     assert unpacked == before
 
+    report = {path: path.read_bytes() for path in (files.PUBLISHED / "smoke").rglob("*") if path.is_file()}
+    (files.PUBLISHED / "smoke" / files.REPORT_TEXT).write_text("old")
+    assert publish.redraw("smoke") == 0 and publish.redraw("long") == 2
+    assert {path: path.read_bytes() for path in (files.PUBLISHED / "smoke").rglob("*") if path.is_file()} == report
+
     altered = files.UNPACKED / address_of(configs[-1]) / files.SUMMARY
     altered.write_bytes(b"{}")
     assert publish.unpack("smoke", files.UNPACKED) == 1 and altered.read_bytes() == b"{}"
