@@ -3,7 +3,9 @@
 import argparse
 import os
 import sys
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -18,31 +20,24 @@ from bn_repro.records.damage import Damaged
 from bn_repro.records.files import PUBLISHED, REPORTS, RUNS
 from bn_repro.records.record import Run, address_of, finished_run, run_folder
 
+if TYPE_CHECKING:
+    from bn_repro.launcher.choice import Choice
+
 # Each run's process imports this file once more, so what only this process needs is imported where it is used.
 WIDTH_OF_A_FILE = 160  # columns, where what is printed goes to no terminal
 
 
 def main() -> int:
     arguments = parse()
-    from bn_repro.launcher.choice import choose
-    from bn_repro.studies import STUDIES
-
-    configs: dict[str, list[Config]] = {}
-
-    def seconds_of(experiment: str) -> float:
-        known = [estimated_seconds(config, PUBLISHED) for config in configs.setdefault(experiment, configs_of(experiment))]
-        return float("inf") if None in known else sum(known)
-
     try:
-        choice = choose(arguments.tier, arguments.only, STUDIES, seconds_of)
+        choice, configs = asked_for(arguments.tier, arguments.only)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    chosen = with_needed_runs([config for name in choice.experiments for config in configs.setdefault(name, configs_of(name))])
     if arguments.dry_run:
-        return dry_run(chosen, arguments.jobs, arguments.images_per_second)
+        return dry_run(configs, arguments.jobs, arguments.images_per_second)
     try:
-        prepare(chosen)
+        prepare(configs)
     except ValueError as error:
         print(f"error: tier {arguments.tier} cannot run here: {error}", file=sys.stderr)
         return 2
@@ -51,23 +46,37 @@ def main() -> int:
         return 1
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH_OF_A_FILE)
     names = ", ".join(name.split("/")[0] for name in choice.experiments)
-    console.print(f"tier {arguments.tier}: {len(chosen)} runs of {names}", highlight=False)
+    console.print(f"tier {arguments.tier}: {len(configs)} runs of {names}", highlight=False)
+    verdicts = Verdicts(arguments.tier, choice.experiments, console)
     with stopping_on_signals() as is_stopping:
-        outcomes = run_many(
-            chosen,
-            arguments.jobs,
-            console,
-            lambda config: estimated_seconds(config, PUBLISHED),
-            Verdicts(arguments.tier, choice.experiments, console),
-        )
+        outcomes = run_many(configs, arguments.jobs, console, lambda config: estimated_seconds(config, PUBLISHED), verdicts)
     failed = [outcome for outcome in outcomes if outcome.kind == FAILED]
     for outcome in failed:
         print(f"failed: {outcome.address}: {outcome.reason}", file=sys.stderr)
-    if len(outcomes) < len(chosen) or any(outcome.kind == INTERRUPTED for outcome in outcomes):
+    if len(outcomes) < len(configs) or any(outcome.kind == INTERRUPTED for outcome in outcomes):
         console.print("interrupted; all that was done is kept, and the same command goes on from here")
         return is_stopping.exit_code
     last_screen(arguments.tier, choice.claims, arguments.all_claims, console)
     return 1 if failed else 0
+
+
+def asked_for(tier: str, only: str | None) -> tuple["Choice", list[Config]]:
+    """Return what is to be done and shown, and the configs of its runs in that order.
+
+    Raises:
+        ValueError: there is no such thing.
+    """
+    from bn_repro.launcher.choice import choose
+    from bn_repro.studies import STUDIES
+
+    configs = cache(configs_of)
+
+    def seconds_of(experiment: str) -> float:
+        known = [estimated_seconds(config, PUBLISHED) for config in configs(experiment)]
+        return float("inf") if None in known else sum(known)
+
+    choice = choose(tier, only, STUDIES, seconds_of)
+    return choice, with_needed_runs([config for name in choice.experiments for config in configs(name)])
 
 
 class Verdicts:
@@ -102,11 +111,12 @@ def last_screen(tier: str, claims: frozenset[str] | None, has_all_claims: bool, 
     page = write_report(report, REPORTS / tier)
     for chapter in report.chapters if has_all_claims or claims is not None else ():
         shown = [answer for answer in chapter.answers if has_all_claims or answer.id in claims]
-        console.print(chapter_lines(chapter, shown)) if shown else None
+        if shown:
+            console.print(chapter_lines(chapter, shown))
     if claims is None:
         console.print(headline_table(report, console.width))
-    for line in (agreement(report.answers, report.published), f"report: {page}"):
-        console.print(line, highlight=False, markup=False) if line else None
+    agrees = agreement(report.answers, report.published)
+    console.print(f"{agrees}\nreport: {page}".strip(), highlight=False, markup=False)
 
 
 def parse() -> argparse.Namespace:

@@ -7,6 +7,7 @@ from bn_repro.report.report import Report
 from bn_repro.verdicts.judging import Answer
 from bn_repro.verdicts.numbers import number, with_interval
 from bn_repro.verdicts.rules import INCONCLUSIVE, NOT_REPRODUCED, NOT_RUN, PARTLY, REPRODUCED
+from bn_repro.verdicts.statistics import MOST_SEEDS, PILOT_BELOW
 
 VERDICTS = (REPRODUCED, PARTLY, NOT_REPRODUCED, INCONCLUSIVE, NOT_RUN)
 HEADERS = ("claim", "paper", "here [95 % interval]", "n", "q", "verdict", "control")
@@ -39,9 +40,10 @@ def verdict(answer: Answer) -> str:
 
 
 def what_decides(answer: Answer) -> str:
+    pilot = "a pilot: " if answer.n < PILOT_BELOW else ""
     if answer.seeds_needed is None:
-        return "more than 200 seeds, or more test images, would decide"
-    return f"{answer.seeds_needed} seeds would decide"
+        return f"{pilot}more than {MOST_SEEDS} seeds, or more test images, would decide"
+    return f"{pilot}{answer.seeds_needed} seeds would decide"
 
 
 def by_group(answers: Sequence[Answer]) -> dict[str, list[Answer]]:

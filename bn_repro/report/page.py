@@ -68,7 +68,7 @@ def headline_table(report: Report, place: str = "") -> list[str]:
 
 def chapter_in_markdown(report: Report, chapter: Chapter) -> Iterator[str]:
     study = chapter.study
-    yield from (f"## {study.title}", f"*{study.question}* ({sections(study)})")
+    yield from (f"## {study.title}", f"*{study.question}* {sections(study)}.")
     if chapter.answered or not study.claims:
         yield chapter.in_words
     if chapter.answered:

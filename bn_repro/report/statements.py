@@ -45,8 +45,10 @@ def controls(answers: Sequence[Answer]) -> str:
 
 
 def sections(study: Study) -> str:
-    """Name the sections of the paper that a study is about."""
-    return f"{'sections' if ',' in study.sections else 'section'} {study.sections}"
+    """Name the sections of the paper that a study is about, or the other paper."""
+    if not study.sections[0].isdigit():
+        return study.sections
+    return f"{'Sections' if ',' in study.sections else 'Section'} {study.sections}"
 
 
 def evidence(answer: Answer) -> str:

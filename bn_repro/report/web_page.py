@@ -48,13 +48,13 @@ def html_headline(row: Row) -> str:
 
 def html_chapter(report: Report, chapter: Chapter) -> str:
     study = chapter.study
-    words = f"<p class='answer'>{unbroken(chapter.in_words)}</p>" if chapter.answered or not study.claims else ""
-    not_run = ", ".join(f"<code>{answer.id}</code>" for answer in chapter.not_run)
+    words = f'<p class="answer">{unbroken(chapter.in_words)}</p>' if chapter.answered or not study.claims else ""
+    ids = ", ".join(f"<code>{answer.id}</code>" for answer in chapter.not_run)
+    not_run = f'<p class="small">Not run in this tier: {ids}.</p>' if ids else ""
     return (
         f'<section id="{study.name}"><h2>{html.escape(study.title)}</h2>'
-        f"<p class='question'>{html.escape(study.question)} <span>{sections(study).capitalize()}</span></p>{words}"
-        f"{html_claims(report, chapter.answered) if chapter.answered else ''}"
-        f"{f'<p class=small>Not run in this tier: {not_run}.</p>' if not_run else ''}"
+        f'<p class="question">{html.escape(study.question)} <span>{sections(study)}</span></p>{words}'
+        f"{html_claims(report, chapter.answered) if chapter.answered else ''}{not_run}"
         f"{''.join(map(html_exhibit, chapter.exhibits))}</section>"
     )
 

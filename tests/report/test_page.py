@@ -13,6 +13,7 @@ from bn_repro.records import files
 from bn_repro.report.claim_table import HEADERS, cells, headers, verdict
 from bn_repro.report.page import as_markdown, report_files, slug, write_report
 from bn_repro.report.report import build_report
+from bn_repro.report.statements import sections
 from bn_repro.report.web_page import as_html, chip, html_cell
 from bn_repro.studies import CLAIMS, STUDIES
 from bn_repro.studies.study import Study
@@ -130,6 +131,7 @@ def test_columns_and_what_would_decide(report):
     assert dict(zip(HEADERS, cells(report, answer)))["verdict"] == answer.verdict
     unclear = dataclasses.replace(answer, verdict=INCONCLUSIVE, seeds_needed=17)
     assert verdict(unclear) == "INCONCLUSIVE; 17 seeds would decide"
+    assert verdict(dataclasses.replace(unclear, n=3)) == "INCONCLUSIVE; a pilot: 17 seeds would decide"
     assert (
         verdict(dataclasses.replace(unclear, seeds_needed=None)) == "INCONCLUSIVE; more than 200 seeds, or more test images, would decide"
     )
@@ -175,6 +177,11 @@ def test_a_new_study_is_one_more_chapter(root):
     text = as_markdown(report)
     assert "## A made-up study" in text and "It says " in text and "| A made-up claim |" in text and "| Made-up: fewer steps |" in text
     assert '<section id="made_up">' in as_html(report)
+
+
+def test_a_study_of_another_paper_names_it():
+    of_the_paper, of_another = (dataclasses.replace(STUDIES[0], sections=sections_) for sections_ in ("3.1, 3.3", "ULMFiT"))
+    assert (sections(of_the_paper), sections(of_another)) == ("Sections 3.1, 3.3", "ULMFiT")
 
 
 def test_a_verdict_in_a_cell_is_shown_as_in_the_claim_table():
