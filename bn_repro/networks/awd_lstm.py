@@ -23,6 +23,20 @@ class Predictions(NamedTuple):
     penalty: Tensor
 
 
+class DropEmbedding(nn.Embedding):
+    """Look tokens (B, T) up; in training whole tokens' embeddings are dropped, each wherever it stands."""
+
+    def __init__(self, num_tokens: int, features: int, drop_rate: float):
+        super().__init__(num_tokens, features)
+        self.drop_rate = drop_rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight
+        if self.training and self.drop_rate:
+            weight = weight * F.dropout(weight.new_ones(len(weight), 1), self.drop_rate)
+        return F.embedding(x, weight)
+
+
 class WeightDropLSTM(nn.LSTM):
     """Run one LSTM layer on (B, T, features) whose hidden-to-hidden weights are dropped, alike at all tokens of a call.
 
@@ -61,14 +75,14 @@ class AwdLstm(nn.Module):
         hidden_drop: float = 0.0,
     ):
         super().__init__()
-        self.embedding_drop, self.input_drop, self.hidden_drop = embedding_drop, input_drop, hidden_drop
+        self.input_drop, self.hidden_drop = input_drop, hidden_drop
         self.widths = [hidden] * (num_layers - 1) + [embedding]
-        self.embedding = nn.Embedding(num_tokens, embedding)
+        self.embedding = DropEmbedding(num_tokens, embedding, embedding_drop)
         self.layers = nn.ModuleList(WeightDropLSTM(i, o, weight_drop) for i, o in zip([embedding, *self.widths], self.widths))
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Return the outputs and the state after the last token; a state of None is that of a text's beginning."""
-        u = locked_dropout(self.embed(x), self.input_drop, self.training)
+        u = locked_dropout(self.embedding(x), self.input_drop, self.training)
         after = []
         for number, layer in enumerate(self.layers):
             if number:
@@ -76,12 +90,6 @@ class AwdLstm(nn.Module):
             u, own = layer(u, None if state is None else state[number])
             after.append(own)
         return u, after
-
-    def embed(self, x: Tensor) -> Tensor:  # (B, T) -> (B, T, embedding)
-        weight = self.embedding.weight
-        if self.training and self.embedding_drop:
-            weight = weight * F.dropout(weight.new_ones(len(weight), 1), self.embedding_drop)  # of a token wherever it stands
-        return F.embedding(x, weight)
 
 
 class LanguageModel(nn.Module):

@@ -71,11 +71,11 @@ def test_the_encoder_is_torchs_layers_in_a_row():
 def test_dropped_embeddings_are_of_whole_tokens_wherever_they_stand():
     torch.manual_seed(0)
     made, x = encoder(embedding_drop=0.5), torch.arange(NUM_TOKENS).repeat(2, 2)
-    seen, whole = made.embed(x), made.embedding(x)
+    seen, whole = made.embedding(x), made.embedding.weight[x]
     is_dropped = (seen == 0).all(2)
     assert 0 < is_dropped.sum() < is_dropped.numel() and is_dropped[0, :NUM_TOKENS].equal(is_dropped[1, NUM_TOKENS:])
     torch.testing.assert_close(seen[~is_dropped], 2 * whole[~is_dropped])
-    assert made.eval().embed(x).equal(whole)
+    assert made.eval().embedding(x).equal(whole)
 
 
 def test_locked_dropout_is_one_mask_a_row():
