@@ -25,6 +25,7 @@ class MadeUp:
     folding_error: float = 0.0
     bias_norms: tuple[float, ...] = ()
     losses: tuple[float, ...] = ()
+    more: dict[str, float] = dataclasses.field(default_factory=dict)  # of every row
 
 
 def write(root: Path, address: str, made_up: MadeUp) -> None:
@@ -34,7 +35,8 @@ def write(root: Path, address: str, made_up: MadeUp) -> None:
     writer.begin({"norm": norm, "network": {"depth": 3}, "probe": {"percentiles": [15, 50, 85]}}, ENVIRONMENT)
     for row, accuracy in enumerate(made_up.accuracies):
         columns = {"bias_norm": made_up.bias_norms, "probe_loss": made_up.losses}
-        writer.append({"step": 100 * row, "accuracy": accuracy, **{name: values[row] for name, values in columns.items() if values}})
+        measured = {name: values[row] for name, values in columns.items() if values}
+        writer.append({"step": 100 * row, "accuracy": accuracy, **measured, **made_up.more})
         percentiles = made_up.percentiles[row]
         arrays = {
             "unit_percentiles": percentiles,

@@ -1,6 +1,5 @@
 """Do the workspace and the report show what the records hold, under the names that W&B has for it?"""
 
-import json
 import re
 import runpy
 import sys
@@ -31,11 +30,10 @@ def folder(tmp_path_factory):
     moving = percentiles_moving(1)
     for seed in range(2):
         for arm in ("none", "batch"):
-            write(folder / "results/runs", f"mnist_sigmoid/quick/{arm}-s{seed}", MadeUp([0.1, 0.5, 0.9, 0.95, 0.96], moving))
+            more = LATER if (arm, seed) == ("batch", 0) else {}
+            write(folder / "results/runs", f"mnist_sigmoid/quick/{arm}-s{seed}", MadeUp([0.1, 0.5, 0.9, 0.95, 0.96], moving, more=more))
     biased = MadeUp([0.1] * 5, moving, bias_norms=(0, 1, 2, 3, 4))
     write(folder / "results/runs", "faulty_norm/quick/outside_gradient-s0", biased)
-    metrics = folder / "results/runs/mnist_sigmoid/quick/batch-s0/metrics.jsonl"
-    metrics.write_text("".join(json.dumps(json.loads(line) | LATER) + "\n" for line in metrics.read_text().splitlines()))
     (folder / "results/report/quick/figures").mkdir(parents=True)
     (folder / "results/report/quick/figures/figure-1a.svg").write_text("<svg/>")
     return folder

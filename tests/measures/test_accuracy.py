@@ -6,7 +6,6 @@ from made_up_trainings import write_training
 
 from bn_repro.measures import accuracy
 from bn_repro.measures.contrasts import share_of_seeds
-from bn_repro.records import files
 from bn_repro.records.record import Run
 
 
@@ -56,11 +55,10 @@ def test_a_run_that_never_arrives_is_censored_at_its_last_step(make):
 
 
 def keep_correct(run, is_correct):
-    """Add to a made-up run which of its test images are right."""
-    np.save(run.folder / files.CORRECT, np.packbits(is_correct))
-    summary = run.summary | {"accuracy": float(np.mean(is_correct)), "num_test_images": len(is_correct)}
-    (run.folder / files.SUMMARY).write_bytes(files.as_json(summary))
-    return Run(run.folder)
+    """Let a made-up run say which of its test images are right."""
+    run.__dict__["is_correct"] = is_correct
+    run.summary["accuracy"] = float(np.mean(is_correct))
+    return run
 
 
 def test_thirteen_of_ten_thousand_images_make_no_claim(make):
