@@ -2,7 +2,8 @@
 
 from typing import Any
 
-__all__ = ["load_runs"]
+__version__ = "1.0.0"
+__all__ = ["__version__", "load_runs"]
 
 
 def __getattr__(name: str) -> Any:

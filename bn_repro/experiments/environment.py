@@ -11,7 +11,9 @@ from typing import Any
 
 import torch
 
-PACKAGES = ("torch", "numpy", "hydra-core", "timm", "wandb", "tokenizers", "scikit-learn")
+from bn_repro.records.files import SHIPPED
+
+PACKAGES = ("bn_repro", "torch", "numpy", "hydra-core", "timm", "wandb", "tokenizers", "scikit-learn")
 
 
 def available_device(name: str) -> torch.device:
@@ -49,8 +51,10 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 
 def git(*arguments: str) -> str | None:
-    """Return what git says of the code that runs, or None outside of a repository."""
-    answer = subprocess.run(["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    """Return what git says of the code that runs, or None if it is no checkout; a repository that it is installed in is another's."""
+    if not (SHIPPED / ".git").exists():
+        return None
+    answer = subprocess.run(["git", *arguments], cwd=SHIPPED, capture_output=True, text=True, check=False)
     return answer.stdout.strip() if answer.returncode == 0 else None
 
 

@@ -5,7 +5,6 @@ import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -19,9 +18,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bn_repro.config import Config, ImageDataConfig, InceptionConfig, SigmoidMLPConfig, check, walk
 from bn_repro.config.text import BagOfWordsConfig, LanguageModelConfig, TextClassifierConfig, TextDataConfig
+from bn_repro.records.files import SHIPPED
 from bn_repro.records.record import address_of
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = SHIPPED / "configs"
 MAIN_CONFIG = "train"
 CONTROLS = "controls"  # of an experiment file: further grids, since one of Hydra's is one product
 

@@ -7,6 +7,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+PACKAGE = Path(__file__).parents[1]
+# What comes with the code, such as configs/: in the package where it was installed from a wheel, else at the top of the checkout.
+SHIPPED = PACKAGE if (PACKAGE / "configs").is_dir() else PACKAGE.parent
+
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
 METRICS = "metrics.jsonl"

@@ -14,8 +14,6 @@ from bn_repro.verdicts.judging import Answer, judge_all
 from bn_repro.verdicts.rule_history import read_rule_commits
 from bn_repro.verdicts.rules import NOT_RUN
 
-CHECKOUT = Path(__file__).parents[2]
-
 
 @dataclass(frozen=True)
 class Chapter:
@@ -83,7 +81,7 @@ def build_report(
         published: the folder of the tier's published report, shown beside; None while that one is being made.
     """
     claims = [claim for study in studies for claim in study.claims]
-    answers = {answer.id: answer for answer in judge_all(root, tier, claims, read_rule_commits(CHECKOUT))}
+    answers = {answer.id: answer for answer in judge_all(root, tier, claims, read_rule_commits(files.SHIPPED))}
     beside = read_claims_or_warn(published / files.CLAIMS) if published else {}
     return Report(
         tier,
