@@ -17,7 +17,7 @@ FLOORS = (
     ("experiments", "studies", "comparison", "plot"),
     ("report", "launcher"),
     ("dashboard", "benchmarks"),
-    ("scripts",),
+    ("scripts", "__main__"),
 )
 RIGHT_TOWER = ("measures", "verdicts", "figures", "studies", "comparison", "plot", "report")
 HEAVY = {"torch", "torchvision", "timm", "wandb", "scipy", "matplotlib"}
