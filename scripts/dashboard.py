@@ -27,7 +27,7 @@ def main(tier: str, project: str, entity: str | None, is_pushing: bool) -> int:
 
     contents = contents_of(tier, RUNS, REPORTS / tier)
     if not contents.experiments:
-        contents = contents_of(tier, PUBLISHED / tier / PUBLISHED_RUNS, PUBLISHED / tier)
+        contents = contents_of(tier, PUBLISHED / tier / PUBLISHED_RUNS, PUBLISHED / tier, only_mirrored=False)
     if not contents.experiments:
         print(f"error: no records of tier {tier}; ./scripts/reproduce.sh --tier {tier} makes them", file=sys.stderr)
         return 2

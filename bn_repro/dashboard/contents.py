@@ -35,16 +35,20 @@ class Contents:
     figures: tuple[str, ...]
 
 
-def contents_of(tier: str, root: Path, report_folder: Path) -> Contents:
-    """Read what there is to show from the records under `root` and the figures of their report."""
-    experiments = [shown_in(root, experiment, tier) for experiment in experiments_in(root, tier)]
+def contents_of(tier: str, root: Path, report_folder: Path, only_mirrored: bool = True) -> Contents:
+    """Read what there is to show from the records under `root` and the figures of their report.
+
+    Args:
+        only_mirrored: leave out runs that W&B was not to mirror; published ones are shown whatever their maker mirrored.
+    """
+    experiments = [shown_in(root, experiment, tier, only_mirrored) for experiment in experiments_in(root, tier)]
     figures = sorted(path.stem for path in (report_folder / FIGURES).glob("*.svg"))
     return Contents(tier, tuple(each for each in experiments if each.arms), tuple(figures))
 
 
-def shown_in(root: Path, experiment: str, tier: str) -> Shown:
-    """Read one experiment; it has no arms if W&B was not to mirror its runs."""
-    runs = [run for run in find_runs(root, experiment, tier) if run.config.get("wandb.mode") != "disabled"]
+def shown_in(root: Path, experiment: str, tier: str, only_mirrored: bool) -> Shown:
+    """Read one experiment; it has no arms if none of its runs is to be shown."""
+    runs = [run for run in find_runs(root, experiment, tier) if not only_mirrored or run.config.get("wandb.mode") != "disabled"]
     names = [NAME.match(run.name) for run in runs]
     arms = dict.fromkeys(name["arm"] for name in names if name)
     if not arms:

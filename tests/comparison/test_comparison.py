@@ -14,7 +14,8 @@ from bn_repro.comparison.runs import find_all
 from bn_repro.comparison.settings import differing_knobs, in_words, knobs_named, settings_of
 from bn_repro.launcher.grids import run_name
 from bn_repro.records import archive, files
-from bn_repro.records.record import DIVERGED, FINISHED, RunWriter, run_folder
+from bn_repro.records.record import DIVERGED, FINISHED, run_folder
+from bn_repro.records.writing import RunWriter
 
 FIRST = ("experiment=mnist_sigmoid/smoke", "wandb.mode=disabled")
 
