@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 from composed import composed
+from made_up_records import ENVIRONMENT
 
 import bn_repro
 from bn_repro.comparison import figure, numbers
@@ -26,7 +27,7 @@ def write(root, accuracies, *overrides, status=FINISHED, is_complete=True, secon
     config = dataclasses.replace(composed(*overrides), results_folder=str(root))
     config.name = run_name(config, overrides)
     writer = RunWriter(run_folder(config))
-    writer.begin(dataclasses.asdict(config), {"cores": 2})
+    writer.begin(dataclasses.asdict(config), ENVIRONMENT)
     for row, accuracy in enumerate(accuracies):
         writer.append({"step": spacing * row, "accuracy": accuracy, "loss": 1 - accuracy, "train_loss": None if row == 0 else 0.5})
     if is_complete:
@@ -67,7 +68,7 @@ def test_runs_are_found_by_address_folder_and_glob_here_or_in_the_results(sweep,
 
 
 def test_a_name_with_brackets_is_a_name_before_it_is_a_glob(tmp_path):
-    folder = write(tmp_path, [0.1, 0.5], "norm=none", "seed=0", "probe.percentiles=[10,90]")
+    folder = write(tmp_path, [0.1, 0.5], "norm=none", "seed=0", "probe.percentiles=[10,50,90]")
     assert "[" in folder.name
     assert [run.folder for run in find_all(folder)] == [folder]
 
