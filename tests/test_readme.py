@@ -87,7 +87,7 @@ def test_reproduction_commands_plan_their_runs(arguments, monkeypatch, capsys):
     monkeypatch.setattr(grids, "grid", lambda experiment: points_of(experiment)[:4])  # that all compose is tested in tests/launcher
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", ["reproduce.sh", *arguments, *([] if "--dry-run" in arguments else ["--dry-run"])])
-    assert reproduce.main() == 0
+    assert reproduce.main(reproduce.parse()) == 0
     assert re.search(r"^\d+ runs; about [\d?]", capsys.readouterr().out, re.M)
 
 

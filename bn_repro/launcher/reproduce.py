@@ -1,29 +1,32 @@
 """Do every run of a tier, skip what is done, tell each study's verdicts as it ends, and last the first table."""
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
 
 from rich.console import Console
 
+from bn_repro.checks.arguments import Parser, num_jobs, one_of, speed, words
+from bn_repro.checks.values import nearest, shown, told
 from bn_repro.config import TIERS, Config
 from bn_repro.data.fetch import check_image_folder, fetch
 from bn_repro.launcher.child import DONE, FAILED, INTERRUPTED
-from bn_repro.launcher.grids import configs_of, with_needed_runs
+from bn_repro.launcher.grids import CONFIGS, configs_of, experiments, with_needed_runs
 from bn_repro.launcher.progress import clock
 from bn_repro.launcher.runs import estimated_seconds, run_many
 from bn_repro.launcher.signals import stopping_on_signals
 from bn_repro.records.damage import Damaged
-from bn_repro.records.files import PUBLISHED, REPORTS, RUNS
+from bn_repro.records.files import PUBLISHED, REPORTS, RULES, RUNS
 from bn_repro.records.record import Run, address_of, finished_run, run_folder
 
 # Each run's process imports this file once more, so what only this process needs is imported where it is used.
+STUDY_FILES = Path(__file__).parents[1] / "studies"
 WIDTH_OF_A_FILE = 160  # columns, where what is printed goes to no terminal
 
 
-def main() -> int:
-    arguments = parse()
+def main(arguments: argparse.Namespace) -> int:
     from bn_repro.launcher.choice import choose
     from bn_repro.studies import STUDIES
 
@@ -110,31 +113,36 @@ def last_screen(tier: str, claims: frozenset[str] | None, has_all_claims: bool, 
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="./scripts/reproduce.sh", description=__doc__)
-    parser.add_argument("--tier", default="quick", choices=TIERS, help="size of all experiments (default: quick)")
+    """Read the command line.
+
+    Raises:
+        ValueError: one line that names the mistake.
+    """
+    parser = Parser(prog="./scripts/reproduce.sh", description=__doc__)
+    parser.add_argument("--tier", default="quick", type=one_of(TIERS), help=f"size of all experiments: {', '.join(TIERS)} (default: quick)")
     only = "do the runs of one study, of one experiment, or those that one claim needs"
-    parser.add_argument("--only", metavar="STUDY_EXPERIMENT_OR_CLAIM", help=only)
-    parser.add_argument("--jobs", type=positive, default=os.cpu_count(), metavar="N", help="runs at once (default: one a core)")
+    parser.add_argument("--only", type=words, metavar="STUDY_EXPERIMENT_OR_CLAIM", help=only)
+    parser.add_argument("--jobs", type=num_jobs, default=os.cpu_count(), metavar="N", help="runs at once (default: one a core)")
     parser.add_argument("--all-claims", action="store_true", help="print every claim at the end, not the first table alone")
     parser.add_argument("--dry-run", action="store_true", help="list every run, its estimated time and whether it is done; do nothing")
     parser.add_argument("--images-per-second", type=speed, metavar="X", help="speed of training, for the hours of tier imagenet")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.images_per_second and (arguments.tier != "imagenet" or not arguments.dry_run):
+        raise ValueError("--images-per-second has no effect without --tier imagenet --dry-run")
+    if arguments.only:
+        refuse_unknown(arguments.only, arguments.tier)
+    return arguments
 
 
-def positive(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of runs; give 1 or more")
-    return int(text)
-
-
-def speed(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a speed; give a number above 0")
-    return number
+def refuse_unknown(only: str, tier: str) -> None:
+    """Refuse what is no study, experiment or claim, before these are loaded, which takes seconds."""
+    names = [name.split("/")[0] for name in experiments(tier)]
+    studies = [path.stem for path in STUDY_FILES.iterdir() if not path.stem.startswith(("_", "study"))]  # a file or folder a study
+    ids = json.loads((CONFIGS.parent / RULES).read_text())
+    if only not in {*names, *studies, *ids}:
+        choices = sorted({*names, *studies})
+        about = f"{nearest(only, [*choices, *ids])}; {told(only, choices)}"
+        raise ValueError(f"--only {shown(only)}: no such study, experiment or claim in tier {tier}{about}; claims: the ids in {RULES}")
 
 
 def prepare(configs: list[Config]) -> None:

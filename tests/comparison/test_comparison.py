@@ -66,7 +66,7 @@ def test_runs_are_found_by_address_folder_and_glob_here_or_in_the_results(sweep,
 
 
 def test_a_name_with_brackets_is_a_name_before_it_is_a_glob(tmp_path):
-    folder = write(tmp_path, [0.1, 0.5], "norm=none", "seed=0", "probe.percentiles=[10,90]")
+    folder = write(tmp_path, [0.1, 0.5], "norm=none", "seed=0", "probe.percentiles=[10,50,90]")
     assert "[" in folder.name
     assert [run.folder for run in find_all(folder)] == [folder]
 

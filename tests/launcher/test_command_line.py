@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from composed import smoke
 
-from bn_repro.config import NORMS, check, check_value, differences, nearest, walk
+from bn_repro.checks.configs import check
+from bn_repro.checks.values import check_value, nearest
+from bn_repro.config import NORMS, differences, walk
 from bn_repro.launcher import grids
-from bn_repro.launcher.command_line import command_lines, refuse_mistakes, refuse_mistakes_of_all
+from bn_repro.launcher.command_line import refuse_mistakes
 from bn_repro.launcher.grids import CONFIGS, configs_of, experiments, grid, run_name
 
 ROOT = Path(__file__).parents[2]
@@ -195,38 +197,6 @@ def test_every_experiment_file_opens_with_its_command(experiment):
     assert lines[0] == "# @package _global_"
     opening = "\n".join(line for line in lines[:12] if line.startswith("#"))
     assert f"experiment={experiment}" in opening or f"--only {experiment.split('/')[0]}" in opening
-
-
-@pytest.mark.parametrize(
-    "arguments, experiments",
-    {
-        ("-m", "experiment=lr_sweep/quick"): ["lr_sweep/quick", "lr_sweep_inception/quick"],
-        ("--multirun", "experiment=lr_sweep/long", "norm=layer"): ["lr_sweep/long", "lr_sweep_inception/long"],
-        ("-m", "experiment=lr_sweep/quick", "network=inception"): ["lr_sweep_inception/quick"],
-        ("-m", "network=sigmoid_mlp", "experiment=lr_sweep/quick"): ["lr_sweep/quick"],
-        ("experiment=lr_sweep/quick", "seed=0"): ["lr_sweep/quick"],
-        ("-m", "experiment=lr_sweep_inception/quick"): ["lr_sweep_inception/quick"],
-        ("-m", "experiment=mnist_sigmoid/quick"): ["mnist_sigmoid/quick"],
-        ("-m", "experiment=lr_sweep_control/quick"): ["lr_sweep_control/quick", "lr_sweep_inception_control/quick"],
-    }.items(),
-)
-def test_an_experiment_on_two_networks_is_two_command_lines(arguments, experiments):
-    lines = command_lines(arguments)
-    assert [[a for a in line if a.startswith("experiment=")] for line in lines] == [[f"experiment={name}"] for name in experiments]
-    others = [a for a in arguments if not a.startswith("experiment=")]
-    kept = others if len(experiments) > 1 else [a for a in others if len(lines[0]) == len(arguments) or not a.startswith("network=")]
-    assert all([a for a in line if not a.startswith("experiment=")] == kept for line in lines)
-
-
-def test_a_mistake_names_the_network_it_is_about():
-    with pytest.raises(ValueError, match="no knob network.depth.*of experiment=lr_sweep_inception/quick; network=sigmoid_mlp or inception"):
-        refuse_mistakes_of_all(command_lines(["-m", "experiment=lr_sweep/quick", "network.depth=5"]))
-    with pytest.raises(ValueError, match="given twice"):
-        refuse_mistakes_of_all(command_lines(["-m", "experiment=lr_sweep/quick", "experiment=lr_sweep/quick"]))
-    with pytest.raises(ValueError, match="network=inception: there is no such flag"):
-        refuse_mistakes_of_all(command_lines(["experiment=lr_sweep/quick", "-m", "network=inception"]))
-    with pytest.raises(ValueError, match="no knob train.lrr; did you mean train.lr.$"):
-        refuse_mistakes_of_all(command_lines(["-m", "experiment=lr_sweep/quick", "network=inception", "train.lrr=5"]))
 
 
 def test_differences_are_of_what_changes_results():
