@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-PACKAGES = ("torch", "numpy", "hydra-core", "timm", "wandb", "tokenizers", "scikit-learn")
+PACKAGES = ("torch", "numpy", "hydra-core", "timm", "wandb", "tokenizers", "scikit-learn", "ale-py")
 
 
 def available_device(name: str) -> torch.device:
