@@ -36,9 +36,13 @@ def truncated(path):
     path.write_bytes(content[: len(content) // 2])
 
 
+VERSION = b'"python": "'
+
+
 def one_bit(path):
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
+    version = content.find(VERSION)  # of a machine's file: a digit, so that it stays one that can be read
+    content[version + len(VERSION) if version >= 0 else len(content) // 2] ^= 1
     path.write_bytes(content)
 
 

@@ -79,7 +79,7 @@ def test_while_imports_load(tmp_path, number, code):
     time.sleep(0.7)
     returncode, said, seconds = answer(process, number)
     assert returncode == code and len(said.splitlines()) == 1 and "interrupted" in said and seconds < SECONDS
-    assert not (tmp_path / "results").exists()
+    assert not list(tmp_path.rglob("summary.json"))  # a fast machine may have begun the run
 
 
 def test_while_a_network_is_built(tmp_path):
