@@ -23,7 +23,7 @@ def main(tier: str, project: str, entity: str | None, is_pushing: bool) -> int:
             raise
         print(f"error: {MISSING}", file=sys.stderr)
         return 2
-    from bn_repro.experiments.tracking import NOT_LOGGED_IN, is_logged_in
+    from bn_repro.experiments.tracking import NOT_LOGGED_IN, is_logged_in, reason_of
 
     contents = contents_of(tier, RUNS, REPORTS / tier)
     if not contents.experiments:
@@ -42,7 +42,7 @@ def main(tier: str, project: str, entity: str | None, is_pushing: bool) -> int:
         for url in dashboard.push(entity, project, contents):
             print(f"W&B: {url}")
     except Exception as error:
-        print(f"error: W&B failed ({type(error).__name__}: {str(error).strip().splitlines()[0]})", file=sys.stderr)
+        print(f"error: W&B failed ({reason_of(error)})", file=sys.stderr)
         return 1
     return 0
 

@@ -39,7 +39,7 @@ def main() -> int:
 def send(report: Report, settings: WandbConfig) -> int:
     """Log the report as a W&B run; say where it is, or in one line why it is not."""
     from bn_repro.dashboard.report_run import log_report
-    from bn_repro.experiments.tracking import NOT_LOGGED_IN, is_logged_in
+    from bn_repro.experiments.tracking import NOT_LOGGED_IN, is_logged_in, reason_of
 
     if settings.mode == "online" and not is_logged_in():
         print(f"error: {NOT_LOGGED_IN}", file=sys.stderr)
@@ -47,7 +47,7 @@ def send(report: Report, settings: WandbConfig) -> int:
     try:
         print(f"W&B: {log_report(report, RUNS, settings)}")
     except Exception as error:
-        print(f"error: W&B failed ({type(error).__name__}: {str(error).strip().splitlines()[0]})", file=sys.stderr)
+        print(f"error: W&B failed ({reason_of(error)})", file=sys.stderr)
         return 1
     return 0
 

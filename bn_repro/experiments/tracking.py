@@ -76,10 +76,13 @@ class Mirror:
 
 
 def tell(error: Exception, what_follows: str) -> None:
-    """Warn in one line; of an error that begins with a count of errors, with the first of them."""
+    print(f"warning: W&B failed ({reason_of(error)}); {what_follows}", file=sys.stderr)
+
+
+def reason_of(error: Exception) -> str:
+    """Say in one line what an error is; of one that begins with a count of errors, the first of them."""
     lines = [line.strip() for line in str(error).strip().split("\n")]
-    reason = ": ".join(lines[1:3]) if "validation error" in lines[0] else lines[0]
-    print(f"warning: W&B failed ({type(error).__name__}: {reason}); {what_follows}", file=sys.stderr)
+    return f"{type(error).__name__}: {': '.join(lines[1:3]) if 'validation error' in lines[0] else lines[0]}"
 
 
 def start_wandb(settings: WandbConfig, mode: str, address: str, config: dict[str, Any], job_type: str = "train") -> Any:

@@ -14,9 +14,8 @@ OF_A_RUN = (
     *(files.CONFIG, files.ENVIRONMENT, files.METRICS, files.ACTIVATIONS, files.CORRECT, files.WEIGHTS, files.SUMMARY, files.ERROR),
     *(files.VOCABULARY, files.FEATURES),
 )
-UNFINISHED = re.compile(
-    rf"\.({'|'.join(map(re.escape, OF_A_RUN))}|step-\d+-\w+\.pt)\.\w{{8}}"
-)  # as `write_atomically` names a file at first
+OF_ANY_NAME = "|".join([*map(re.escape, OF_A_RUN), r"step-\d+-\w+\.pt"])
+UNFINISHED = re.compile(rf"\.({OF_ANY_NAME})\.\w{{8}}")  # as `write_atomically` names a file at first
 SECONDS_TO_LOOK = 0.2  # how long another process may hold a lock that only asks who has it
 
 

@@ -25,7 +25,7 @@ DAMAGES = {
     files.CHECKPOINTS: ANY_FILE | STATES,  # of the newest
 }
 NOT_THERE = ("absent", "a_link_to_nothing")
-SECONDS = 20  # of one case, on a machine that does much else
+SECONDS = 10  # of a processor, for one case
 
 
 def small(folder):
@@ -70,10 +70,10 @@ def damaged_copy(source, tmp_path, name, damage):
 @pytest.mark.parametrize("name, damage", cases(files.CONFIG, files.ENVIRONMENT, files.METRICS, files.ACTIVATIONS, files.CHECKPOINTS))
 def test_a_run_under_way_goes_on_to_the_same_numbers_or_stops_with_a_line(made, tmp_path, capfd, name, damage):
     config, path = damaged_copy(made[1], tmp_path, name, damage)
-    started = time.monotonic()
+    started = time.process_time()
     code = run_here(config)
     said = capfd.readouterr().err.splitlines()
-    assert time.monotonic() - started < SECONDS
+    assert time.process_time() - started < SECONDS
     if code == 0:
         assert numbers(config) == made[2] and Run(run_folder(config)).damage is None
         is_harmless = damage in NOT_THERE and name in (files.ENVIRONMENT, files.CHECKPOINTS)
@@ -97,7 +97,7 @@ def test_a_finished_run_is_not_taken_for_whole(made, tmp_path, capfd, name, dama
         assert damage_in(tmp_path, "smoke") == find_runs(tmp_path, "mnist_sigmoid", "smoke") == []
         return
     is_unread = name == files.ENVIRONMENT and damage == "one_bit"  # a letter of a version, of which there is no digest
-    started = time.monotonic()
+    started = time.process_time()
     if not is_unread:
         (found,) = damage_in(tmp_path, "smoke")
         assert found.path == path and find_runs(tmp_path, "mnist_sigmoid", "smoke") == []
@@ -107,7 +107,7 @@ def test_a_finished_run_is_not_taken_for_whole(made, tmp_path, capfd, name, dama
         return  # done again; see the next test
     assert run_here(config) == (0 if is_unread else 1)
     said = capfd.readouterr().err.splitlines()
-    assert time.monotonic() - started < SECONDS
+    assert time.process_time() - started < SECONDS
     assert said == ([] if is_unread else [f"error: {found}"])
     if name not in (files.SUMMARY,) and not is_unread:
         older(run_folder(config), files.SUMMARY)
@@ -119,6 +119,21 @@ def test_a_finished_run_without_a_file_is_done_again(made, tmp_path, capfd, name
     config, path = damaged_copy(made[0], tmp_path, name, "absent")
     assert run_here(config) == 0 and numbers(config) == made[2]
     assert capfd.readouterr().err.splitlines() == [f"warning: {path} is missing; the run has to be done again; starting again"]
+
+
+@pytest.mark.parametrize("name", [files.LOCK, files.WEIGHTS, files.ERROR, files.CHECKPOINTS, "."])
+@pytest.mark.parametrize("kind", ["a_folder", "a_pipe", "noise"])
+def test_what_stands_where_a_run_writes_is_told_before_it_trains(tmp_path, capfd, name, kind):
+    config = small(tmp_path)
+    path = run_folder(config) / name
+    path.parent.mkdir(parents=True)
+    path.touch()
+    ANY_FILE[kind](path)
+    is_fine = (kind == "noise") if name in (files.LOCK, files.WEIGHTS, files.ERROR) else kind == "a_folder"
+    started = time.process_time()
+    assert run_here(config) == (0 if is_fine else 1) and time.process_time() - started < SECONDS
+    said = capfd.readouterr().err.splitlines()
+    assert said == [] if is_fine else len(said) == 1 and str(path) in said[0] and said[0].endswith("; delete it or the folder")
 
 
 def test_a_checkpoint_that_counts_no_rows_is_believed_where_the_config_agrees(made, tmp_path, capfd):

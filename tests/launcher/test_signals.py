@@ -12,7 +12,7 @@ from bn_repro.launcher.grids import CONFIGS
 
 ROOT = CONFIGS.parent
 BOTH = pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-SECONDS = 15  # to leave in, on a machine that does much else
+SECONDS = 60  # to leave in, on a machine that does much else; an idle one needs a tenth of one
 
 
 def start(folder, *command):
@@ -101,6 +101,6 @@ def test_reproduce_leaves_with_its_children(tmp_path, number, code, moment):
     else:
         time.sleep(moment)
     returncode, said, seconds = answer(process, number)
-    assert returncode == code and seconds < 2 * SECONDS, said
+    assert returncode == code and seconds < SECONDS, said
     assert "Traceback" not in said and "Error" not in said and "failed" not in said
     assert sum("interrupted" in line and "/smoke/" not in line for line in said.splitlines()) == 1
