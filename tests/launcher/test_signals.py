@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +37,12 @@ def waiting_for(process, condition):
     while not condition():
         assert process.poll() is None and time.monotonic() < give_up
         time.sleep(0.05)
+
+
+def listens(process):
+    """Say whether a process has a handler for SIGTERM, as Linux tells."""
+    caught = next(line for line in Path(f"/proc/{process.pid}/status").read_text().splitlines() if line.startswith("SigCgt"))
+    return int(caught.split()[1], 16) & 1 << signal.SIGTERM - 1
 
 
 LEAVES = """
@@ -76,7 +83,7 @@ with stopping_on_signals():
 @BOTH
 def test_while_imports_load(tmp_path, number, code):
     process = start(tmp_path, ROOT / "scripts" / "train.py", "experiment=mnist_sigmoid/smoke", "norm=none", "seed=0")
-    time.sleep(0.7)
+    waiting_for(process, lambda: listens(process))
     returncode, said, seconds = answer(process, number)
     assert returncode == code and len(said.splitlines()) == 1 and "interrupted" in said and seconds < SECONDS
     assert not list(tmp_path.rglob("summary.json"))  # a fast machine may have begun the run
@@ -99,6 +106,7 @@ def test_reproduce_leaves_with_its_children(tmp_path, number, code, moment):
     if moment is None:
         waiting_for(process, lambda: list(tmp_path.glob("results/runs/*/*/*/metrics.jsonl")))
     else:
+        waiting_for(process, lambda: listens(process))
         time.sleep(moment)
     returncode, said, seconds = answer(process, number)
     assert returncode == code and seconds < SECONDS, said
