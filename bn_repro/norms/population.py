@@ -110,7 +110,7 @@ class Observed:
         if x.numel() == 0:
             layer.num_batches_tracked -= 1  # torch counts an empty batch as one
         elif not self.is_torchs:
-            var, mean = torch.var_mean(x.double(), dim=[0, *range(2, x.dim())])
+            var, mean = torch.var_mean(x.to(torch.promote_types(x.dtype, torch.float32)), dim=[0, *range(2, x.dim())])
             self.seen.append((mean, var))
 
     def end(self) -> None:

@@ -307,7 +307,7 @@ def test_a_site_that_is_no_activation_is_refused():
             return self.lstm(x)[0]
 
     network = Recurrent()
-    with pytest.raises(ValueError, match=r"site 'here' needs a tensor of real numbers \(N, C, ...\), not tuple"):
+    with pytest.raises(ValueError, match=r"site 'here' needs a tensor of real numbers \(N, C, ...\), not a tuple, not a tensor"):
         ActivationProbe(network, [Site("here", network.lstm, False, (-9, 9), EVERYWHERE)])(torch.randn(5, 2, 4))
 
 
