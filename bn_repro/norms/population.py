@@ -32,7 +32,8 @@ def estimate_population_statistics(network: nn.Module, batches: Iterable[object]
 
     Args:
         batches: each of the training batch size m: inputs, or a tuple or list whose first entry is the inputs, as a
-            DataLoader gives; a dict goes to the arguments that it names. Empty ones are passed over.
+            DataLoader gives, or whose entries are all arguments of a network of several; a dict goes to the arguments that
+            it names. Empty ones are passed over.
 
     Returns:
         The number of batches used. The modes of all modules, and all statistics if an error occurs, are restored.
@@ -47,7 +48,7 @@ def estimate_population_statistics(network: nn.Module, batches: Iterable[object]
             hooks.callback(observed.begin().remove)
         with normalizing_by_batch(network):
             for batch in batches:
-                x = inputs_of(batch)
+                x = inputs_of(network, batch)
                 if not is_empty(x):
                     call(network, x)
                     num_batches += 1

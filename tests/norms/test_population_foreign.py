@@ -127,7 +127,9 @@ class Batch(NamedTuple):
     y: torch.Tensor
 
 
-@pytest.mark.parametrize("form", ["loader", "list_of_one", "pair", "named", "dict", "dict_and_target", "keywords", "nested"])
+@pytest.mark.parametrize(
+    "form", ["loader", "list_of_one", "pair", "named", "dict", "dict_and_target", "keywords", "nested", "two_arguments"]
+)
 def test_batches_are_taken_as_loaders_give_them(form):
     class Keywords(nn.Module):
         def __init__(self):
@@ -141,7 +143,7 @@ def test_batches_are_taken_as_loaders_give_them(form):
         def forward(self, x, other):
             return self.norm(x) + other
 
-    network = {"nested": Two}.get(form, Keywords)()
+    network = {"nested": Two, "two_arguments": Two}.get(form, Keywords)()
     y = torch.zeros(6)
     batches = {
         "loader": DataLoader(TensorDataset(torch.cat(BATCHES), torch.zeros(18)), batch_size=6),
@@ -152,6 +154,7 @@ def test_batches_are_taken_as_loaders_give_them(form):
         "dict_and_target": [({"x": x}, y) for x in BATCHES],
         "keywords": [{"mask": None, "x": x} for x in BATCHES],
         "nested": [[[x, 1.0], y] for x in BATCHES],
+        "two_arguments": [(x, 1.0) for x in BATCHES],
     }[form]
     assert estimate_population_statistics(network, batches) == 3
     assert_is_population(network.norm)
