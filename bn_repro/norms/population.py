@@ -27,8 +27,9 @@ def estimate_population_statistics(network: nn.Module, batches: Iterable[object]
     the layers below normalize by the same batch, as in the paper. Dropout is off. A layer called several times in a
     forward pass averages over its calls.
 
-    Norms that no batch reaches, such as those of heads that run in training mode alone, or that compute statistics in a way
-    of their own, keep what they have, and a warning names them. All else that the passes change is put back.
+    Norms that no batch reaches, such as those of heads that run in training mode alone, that compute statistics in a way of
+    their own, or whose inputs are not finite, keep what they have, and a warning names one and says how many. All else that
+    the passes change is put back.
 
     Args:
         batches: each of the training batch size m: inputs, or a tuple or list whose first entry is the inputs, as a
@@ -121,6 +122,8 @@ class Observed:
     def why_unknown(self) -> str | None:
         if self.num_calls == 0:
             return "which no batch reaches" if self.layer.track_running_stats else "whose track_running_stats is off"
+        if not (self.mean.isfinite().all() and self.var.isfinite().all()):
+            return "whose inputs are not all finite"
         if self.is_torchs:
             return None
         mean, var = (torch.stack(moments).mean(0) for moments in zip(*self.seen))

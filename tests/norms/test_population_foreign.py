@@ -236,6 +236,15 @@ def test_norms_that_do_not_track_or_share():
     assert uncounted.num_batches_tracked is None
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_inputs_that_are_not_finite_wipe_nothing(value):
+    layer, batch = used(nn.BatchNorm1d(3)), BATCHES[1].clone()
+    batch[0, 0] = value
+    with pytest.warns(UserWarning, match="whose inputs are not all finite"):
+        estimate_population_statistics(layer, [BATCHES[0], batch])
+    assert (layer.running_mean == 7).all() and (layer.running_var == 9).all()
+
+
 def test_dropout_inside_of_a_norm_is_off():
     from timm.layers import BatchNormAct2d
 
