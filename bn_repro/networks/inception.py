@@ -85,8 +85,8 @@ class HalvingMaxPool(nn.Module):
 @fx.wrap  # torch.fx shall not look at the sides that happen to be traced
 def padded_to_even(x: Tensor) -> Tensor:
     """Make room for one more window, without which the output would be smaller than that of the padded 3x3 convolutions."""
-    odd_height, odd_width = x.shape[2] % 2, x.shape[3] % 2
-    return F.pad(x, (0, odd_width, 0, odd_height), value=-torch.inf) if odd_height or odd_width else x
+    odd = (0, x.shape[3] % 2, 0, x.shape[2] % 2)
+    return F.pad(x, odd, value=-torch.inf) if any(odd) else x
 
 
 class InceptionModule(nn.Module):

@@ -1,6 +1,7 @@
 """How a network is called with what a DataLoader gives: tensors, tuples, dicts."""
 
 import inspect
+import sys
 from collections.abc import Mapping
 
 from torch import Tensor, nn
@@ -10,29 +11,38 @@ from torch.utils._pytree import tree_leaves
 from bn_repro.norms.modes import first_line
 
 
-def inputs_of(batch: object) -> object:
-    """Return the inputs of a batch: the first entry of a tuple or list, the batch itself otherwise."""
-    is_several = isinstance(batch, (tuple, list)) and not isinstance(batch, PackedSequence) and len(batch) > 0
-    return batch[0] if is_several else batch
+def inputs_of(network: nn.Module, batch: object) -> object:
+    """Return the inputs of a batch: its first entry, all of them where the network requires as many arguments, or the batch itself."""
+    if not isinstance(batch, (tuple, list)) or isinstance(batch, PackedSequence) or len(batch) == 0:
+        return batch
+    is_all = len(batch) == num_arguments(network)[0] > 1
+    is_first = isinstance(batch[0], (tuple, list)) and len(batch[0]) == len(batch)  # with targets beside it
+    return tuple(batch) if is_all and not is_first else batch[0]
+
+
+def num_arguments(network: nn.Module) -> tuple[int, int]:
+    """Return how many positional arguments a forward pass requires, and how many it takes at most."""
+    parameters = inspect.signature(network.forward).parameters.values()
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    is_open = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    return sum(p.default is p.empty for p in positional), sys.maxsize if is_open else len(positional)
 
 
 def arguments_of(network: nn.Module, x: object) -> tuple[tuple[object, ...], dict[str, object]]:
     """Return (args, kwargs) of the call of a network with inputs x.
 
-    A tuple or list is several arguments where the forward pass requires so many. Of a dict, those entries that the forward
-    pass has arguments for; the dict itself where it has none of these names.
+    A tuple is several arguments where the forward pass takes so many, a list where it requires so many, more than one. Of a
+    dict, those entries that the forward pass has arguments for; the dict itself where it has none of these names.
     """
-    parameters = inspect.signature(network.forward).parameters.values()
     if isinstance(x, Mapping):
+        parameters = inspect.signature(network.forward).parameters.values()
         if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
             return (), dict(x)
         named = {parameter.name: x[parameter.name] for parameter in parameters if parameter.name in x}
         return ((), named) if named else ((x,), {})
-    if type(x) in (tuple, list) and len(x) > 1:
-        required = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-        if len(required) == len(x):
-            return tuple(x), {}
-    return (x,), {}
+    required, most = num_arguments(network) if type(x) in (tuple, list) else (0, 0)
+    are_several = required <= len(x) <= most if type(x) is tuple else len(x) == required > 1 if type(x) is list else False
+    return (tuple(x) if are_several else (x,)), {}
 
 
 def call(network: nn.Module, x: object) -> object:

@@ -1,7 +1,7 @@
 """How batch norm costs nothing at inference: it folds into the affine layer before it (section 3.1)."""
 
 import warnings
-from collections import Counter
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 
 import torch
@@ -95,7 +95,8 @@ def judge(network: nn.Module) -> tuple[list[Pair], dict[str, str]]:
     owners = Counter(id(t) for m in network.modules() for t in (*m._parameters.values(), *m._buffers.values()) if t is not None)
     pairs, left = [], {}
     for name, norm in norms.items():
-        verdict = source_of(name, norm, network, passes) if norm.running_mean is not None else "it keeps no statistics"
+        has_statistics = norm.running_mean is not None and norm.running_var is not None
+        verdict = source_of(name, norm, network, passes) if has_statistics else "it keeps no statistics"
         if isinstance(verdict, Pair):
             affine = network.get_submodule(verdict.affine)
             why = what_forbids(affine, norm, passes, owners) or what_is_read(verdict, network, passes)
@@ -151,8 +152,8 @@ def what_forbids(affine: nn.Module, norm: _BatchNorm, passes: Passes, owners: Co
         if any(id(each) in passes.unseen for each in (module, *held)):
             return f"{whose}torch.fx cannot see who else uses it"
     base, base_of_norm = nearest_of(affine, AFFINES), nearest_of(norm, BATCH_NORMS)
-    if NUM_DIMS[base] not in NUM_DIMS_OF_NORM[base_of_norm] or num_outputs(affine) != norm.num_features:
-        return f"its {norm.num_features} features are not the outputs of {type(affine).__name__}"
+    if NUM_DIMS[base] not in NUM_DIMS_OF_NORM[base_of_norm] or num_outputs(affine) != len(norm.running_mean):
+        return f"its {len(norm.running_mean)} features are not the outputs of {type(affine).__name__}"
     if not all(tensor.isfinite().all() for tensor in product(affine, norm)):
         return f"the product of the two is not finite in {affine.weight.dtype}"
     return None
@@ -172,7 +173,7 @@ def nearest_of(module: nn.Module, known: tuple[type, ...]) -> type:
 
 
 def num_outputs(affine: nn.Module) -> int:
-    return affine.out_features if isinstance(affine, nn.Linear) else affine.out_channels
+    return affine.weight.shape[1] * affine.groups if isinstance(affine, _ConvTransposeNd) else len(affine.weight)
 
 
 def what_remains(affine: nn.Module, norm: _BatchNorm) -> nn.Module:
@@ -182,9 +183,7 @@ def what_remains(affine: nn.Module, norm: _BatchNorm) -> nn.Module:
     remains = nn.Identity() if is_sure else IdentityOf(num_dims)
     if is_followed_by_activation(norm):
         children = dict(norm.named_children())
-        remains = nn.Sequential() if is_sure else nn.Sequential(remains)
-        for name, child in children.items():
-            remains.add_module(name, child)
+        remains = nn.Sequential(OrderedDict(children if is_sure else {"norm": remains, **children}))
     return remains.eval()
 
 
@@ -202,7 +201,9 @@ class IdentityOf(nn.Identity):
 @fx.wrap
 def of_dims(x: Tensor, num_dims: int) -> Tensor:
     if x.dim() != num_dims:
-        raise ValueError(f"a batch norm was folded for inputs of {num_dims} dimensions, not {tuple(x.shape)}; fold where it sees those")
+        raise ValueError(
+            f"a batch norm was folded for inputs of {num_dims} dimensions, not {tuple(x.shape)}, which it normalizes along another"
+        )
     return x
 
 

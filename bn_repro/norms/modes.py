@@ -26,8 +26,8 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 def keeping_state(network: nn.Module) -> Iterator[None]:
     """Run the network on copies of all that a forward pass may change but parameters that train, and put its own back after.
 
-    That is buffers, tensors and numbers that are plain attributes, and frozen vectors of parameters, in which some norms
-    keep statistics. They are put back by name, so that a module may also give a name another tensor.
+    That is buffers, attributes such as tensors and counters, and frozen vectors of parameters, in which some norms keep
+    statistics. They are put back by name, so that a module may also give a name another tensor.
     """
     scripted = [module for module in network.modules() if isinstance(module, torch.jit.ScriptModule)]  # which take no other tensors
     values = [(buffer, buffer.clone()) for module in scripted for buffer in module.buffers(recurse=False)]
@@ -44,17 +44,13 @@ def keeping_state(network: nn.Module) -> Iterator[None]:
         for module, attributes, buffers, parameters in own:
             for name in [name for name, value in vars(module).items() if isinstance(value, Tensor) and name not in attributes]:
                 del vars(module)[name]
-            vars(module).update({name: value for name, value in attributes.items() if is_state(value)})
+            vars(module).update(attributes)
             for held, before in ((module._buffers, buffers), (module._parameters, parameters)):
                 held.clear()
                 held.update(before)
         with torch.no_grad():
             for buffer, value in values:
                 buffer.copy_(value)
-
-
-def is_state(value: object) -> bool:
-    return value is None or isinstance(value, (Tensor, bool, int, float))
 
 
 def is_vector(tensor: Tensor | None) -> bool:

@@ -27,12 +27,14 @@ def estimate_population_statistics(network: nn.Module, batches: Iterable[object]
     the layers below normalize by the same batch, as in the paper. Dropout is off. A layer called several times in a
     forward pass averages over its calls.
 
-    Norms that no batch reaches, such as those of heads that run in training mode alone, or that compute statistics in a way
-    of their own, keep what they have, and a warning names them. All else that the passes change is put back.
+    Norms that no batch reaches, such as those of heads that run in training mode alone, that compute statistics in a way of
+    their own, or whose inputs are not finite, keep what they have, and a warning names one and says how many. All else that
+    the passes change is put back.
 
     Args:
         batches: each of the training batch size m: inputs, or a tuple or list whose first entry is the inputs, as a
-            DataLoader gives; a dict goes to the arguments that it names. Empty ones are passed over.
+            DataLoader gives, or whose entries are all arguments of a network of several; a dict goes to the arguments that
+            it names. Empty ones are passed over.
 
     Returns:
         The number of batches used. The modes of all modules, and all statistics if an error occurs, are restored.
@@ -47,7 +49,7 @@ def estimate_population_statistics(network: nn.Module, batches: Iterable[object]
             hooks.callback(observed.begin().remove)
         with normalizing_by_batch(network):
             for batch in batches:
-                x = inputs_of(batch)
+                x = inputs_of(network, batch)
                 if not is_empty(x):
                     call(network, x)
                     num_batches += 1
@@ -110,7 +112,7 @@ class Observed:
         if x.numel() == 0:
             layer.num_batches_tracked -= 1  # torch counts an empty batch as one
         elif not self.is_torchs:
-            var, mean = torch.var_mean(x.double(), dim=[0, *range(2, x.dim())])
+            var, mean = torch.var_mean(x.to(torch.promote_types(x.dtype, torch.float32)), dim=[0, *range(2, x.dim())])
             self.seen.append((mean, var))
 
     def end(self) -> None:
@@ -120,6 +122,8 @@ class Observed:
     def why_unknown(self) -> str | None:
         if self.num_calls == 0:
             return "which no batch reaches" if self.layer.track_running_stats else "whose track_running_stats is off"
+        if not (self.mean.isfinite().all() and self.var.isfinite().all()):
+            return "whose inputs are not all finite"
         if self.is_torchs:
             return None
         mean, var = (torch.stack(moments).mean(0) for moments in zip(*self.seen))

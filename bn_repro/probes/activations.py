@@ -129,9 +129,9 @@ class ActivationProbe:
 
     def measure(self, site: Site, values: Tensor) -> dict[str, np.ndarray]:
         """Describe activations (N, C, ...) at a site."""
-        if not isinstance(values, Tensor) or values.dim() < 2 or values.is_complex() or values.numel() == 0:
-            what = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
-            raise ValueError(f"site '{site.name}' needs a tensor of real numbers (N, C, ...), not {what}")
+        what = what_it_is(values)
+        if what or values.dim() < 2 or values.numel() == 0:
+            raise ValueError(f"site '{site.name}' needs a tensor of real numbers (N, C, ...), not {what or tuple(values.shape)}")
         values = values.detach().float()
         is_finite = values.isfinite()
         num_bad = values.numel() - int(is_finite.sum())
@@ -162,6 +162,17 @@ def checked_percentiles(percentiles: Sequence[float]) -> list[float]:
     if not all(0 <= percentile <= 100 for percentile in percentiles) or 50 not in percentiles:
         raise ValueError(f"percentiles {percentiles} must be in [0, 100] and hold 50, the median; the paper's are 15, 50, 85")
     return sorted(set(percentiles))
+
+
+def what_it_is(values: object) -> str | None:
+    """Say what a value is that cannot be described; None: a tensor of numbers in memory."""
+    if not isinstance(values, Tensor):
+        return f"a {type(values).__name__}, not a tensor"
+    if torch._C._functorch.is_functorch_wrapped_tensor(values):
+        return "inside a transform of torch.func"
+    if values.is_complex() or values.is_quantized or values.is_nested or values.layout != torch.strided or values.is_meta:
+        return f"a tensor of {values.dtype} on {values.device} that is not plain"
+    return None
 
 
 @cache

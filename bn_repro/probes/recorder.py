@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from bn_repro.norms.modes import is_norm
-from bn_repro.probes.activations import LINEAR_RANGE, Site, checked_percentiles, spread_out
+from bn_repro.probes.activations import LINEAR_RANGE, Site, checked_percentiles, spread_out, what_it_is
 from bn_repro.probes.watching import Pass, Watched, between_graphs, is_measuring, unwatch, watch
 
 NUM_SAMPLED = 20_000  # the ranks of this many drawn values are all off by less than 0.01 with 96 % confidence (Massart 1990)
@@ -100,10 +100,8 @@ class ActivationRecorder:
     def _begin(self, forward: Callable[..., Tensor]) -> bool:
         self._called = self._latest = None  # a pass that failed leaves some
         is_copied = forward != self._forward  # of a network that was copied meanwhile
-        if is_copied or is_measuring():
-            return False
-        if not self.network.training or not torch.is_grad_enabled():
-            self._num_let_by += 1
+        if is_copied or is_measuring() or not self.network.training or not torch.is_grad_enabled():
+            self._num_let_by += not is_copied and not is_measuring()
             return False
         is_recorded = self.step % self.every == 0
         self.step += 1
@@ -251,17 +249,6 @@ def sites_of(network: nn.Module, layers: Sequence[str] | None, bounds: tuple[flo
         sites[module] = [Site(f"{name}/in", module, True, bounds, EVERYWHERE)] if is_norm(module) else []
         sites[module].append(Site(f"{name}/out", module, False, bounds, EVERYWHERE))
     return sites
-
-
-def what_it_is(values: object) -> str | None:
-    """Say what a value is that cannot be described; None: a tensor of numbers in memory."""
-    if not isinstance(values, Tensor):
-        return f"a {type(values).__name__}, not a tensor"
-    if torch._C._functorch.is_functorch_wrapped_tensor(values):
-        return "inside a transform of torch.func"
-    if values.is_complex() or values.is_quantized or values.is_nested or values.layout != torch.strided or values.is_meta:
-        return f"a tensor of {values.dtype} on {values.device} that is not plain"
-    return None
 
 
 def sample(values: Tensor, num: int) -> Tensor:

@@ -127,7 +127,9 @@ class Batch(NamedTuple):
     y: torch.Tensor
 
 
-@pytest.mark.parametrize("form", ["loader", "list_of_one", "pair", "named", "dict", "dict_and_target", "keywords", "nested"])
+@pytest.mark.parametrize(
+    "form", ["loader", "list_of_one", "pair", "named", "dict", "dict_and_target", "keywords", "nested", "two_arguments"]
+)
 def test_batches_are_taken_as_loaders_give_them(form):
     class Keywords(nn.Module):
         def __init__(self):
@@ -141,7 +143,7 @@ def test_batches_are_taken_as_loaders_give_them(form):
         def forward(self, x, other):
             return self.norm(x) + other
 
-    network = {"nested": Two}.get(form, Keywords)()
+    network = {"nested": Two, "two_arguments": Two}.get(form, Keywords)()
     y = torch.zeros(6)
     batches = {
         "loader": DataLoader(TensorDataset(torch.cat(BATCHES), torch.zeros(18)), batch_size=6),
@@ -152,6 +154,7 @@ def test_batches_are_taken_as_loaders_give_them(form):
         "dict_and_target": [({"x": x}, y) for x in BATCHES],
         "keywords": [{"mask": None, "x": x} for x in BATCHES],
         "nested": [[[x, 1.0], y] for x in BATCHES],
+        "two_arguments": [(x, 1.0) for x in BATCHES],
     }[form]
     assert estimate_population_statistics(network, batches) == 3
     assert_is_population(network.norm)
@@ -231,6 +234,15 @@ def test_norms_that_do_not_track_or_share():
     estimate_population_statistics(uncounted, BATCHES)
     assert_is_population(uncounted)
     assert uncounted.num_batches_tracked is None
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_inputs_that_are_not_finite_wipe_nothing(value):
+    layer, batch = used(nn.BatchNorm1d(3)), BATCHES[1].clone()
+    batch[0, 0] = value
+    with pytest.warns(UserWarning, match="whose inputs are not all finite"):
+        estimate_population_statistics(layer, [BATCHES[0], batch])
+    assert (layer.running_mean == 7).all() and (layer.running_var == 9).all()
 
 
 def test_dropout_inside_of_a_norm_is_off():

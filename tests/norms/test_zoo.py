@@ -21,14 +21,13 @@ TIMM = (
     *("mobilevit_xxs", "mobilevitv2_050", "dla46x_c", "ese_vovnet19b_slim_dw", "repvit_m0_9", "repvgg_a0"),
     *("fasternet_t0", "fastvit_t8", "starnet_s050", "efficientvit_b0", "xcit_nano_12_p16_224", "visformer_tiny", "hgnetv2_b0"),
     *("hrnet_w18_small", "inception_next_atto", "rexnet_100", "shvit_s1", "swiftformer_xs", "resnest14d"),
-    *("gernet_s", "lambda_resnet26t", "dpn68"),
-    *("efficientvit_m0", "levit_128s", "tiny_vit_5m_224"),
+    *("dpn68", "efficientvit_m0", "levit_128s"),
 )
 TORCHVISION = (
     *("resnet18", "googlenet", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "regnet_x_400mf", "shufflenet_v2_x0_5"),
     *("lraspp_mobilenet_v3_large",),
 )
-SIDES = {"tiny_vit_5m_224": 224, "efficientvit_m0": 224, "levit_128s": 224}  # of the others 64
+SIDES = {"efficientvit_m0": 224, "levit_128s": 224}  # of the others 64
 WHOLE = {"test_byobnet", "test_efficientnet", "regnety_002", "mnasnet_small", "ghostnet_050", "hrnet_w18_small", "resnet18", "mobilenet_v2"}
 
 

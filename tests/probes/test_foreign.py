@@ -116,34 +116,30 @@ class Everything(nn.Module):
         return self.last(self.norm(self.first(self.first(x) * scale)))
 
 
-def test_inputs_may_be_dicts_and_tuples():
-    network, x, y = Everything().double(), drawn(10, 4), torch.arange(10) % 3
-    for inputs in ({"x": x, "scale": 2.0, "label": y}, (x, 2.0)):
-        network.forward_inputs = None
-        if isinstance(inputs, tuple):
+class Two(Everything):
+    """Requires both arguments."""
 
-            class Two(Everything):
-                def forward(self, x, scale):
-                    return super().forward(x, scale)
+    def forward(self, x, scale):
+        return super().forward(x, scale)
 
-            network = Two().double()
-            torch.manual_seed(0)
-        for parameter in network.parameters():
-            nn.init.constant_(parameter, 0.3)
-            with torch.no_grad():
-                parameter.add_(drawn(*parameter.shape) * 0.5)
-        bound = copy.deepcopy(network)
-        bound.forward = lambda x, network=bound: type(network).forward(network, x, 2.0)
-        for measure in (
-            lambda n, x: landscape_along_gradient(n, F.cross_entropy, x, y, 0.1),
-            lambda n, x: gradient_shift(n, sgd(n), F.cross_entropy, x, y),
-            lambda n, x: magnitudes(n, F.cross_entropy, x, y),
-            lambda n, x: layer_jacobians(n, x, seeded(), num_examples=2),
-        ):
-            given, expected = measure(network, inputs), measure(bound, x)
-            assert given.keys() == expected.keys()
-            for name, value in expected.items():
-                torch.testing.assert_close(torch.as_tensor(given[name]), torch.as_tensor(value))
+
+@pytest.mark.parametrize("kind, form", [(Everything, "dict"), (Everything, "tuple"), (Two, "dict"), (Two, "tuple"), (Two, "list")])
+def test_inputs_may_be_dicts_and_tuples(kind, form):
+    torch.manual_seed(0)
+    network, x, y = kind().double(), drawn(10, 4), torch.arange(10) % 3
+    inputs = {"dict": {"x": x, "scale": 2.0, "label": y}, "tuple": (x, 2.0), "list": [x, 2.0]}[form]
+    bound = copy.deepcopy(network)
+    bound.forward = lambda x: kind.forward(bound, x, 2.0)
+    for measure in (
+        lambda n, x: landscape_along_gradient(n, F.cross_entropy, x, y, 0.1),
+        lambda n, x: gradient_shift(n, sgd(n), F.cross_entropy, x, y),
+        lambda n, x: magnitudes(n, F.cross_entropy, x, y),
+        lambda n, x: layer_jacobians(n, x, seeded(), num_examples=2),
+    ):
+        given, expected = measure(network, inputs), measure(bound, x)
+        assert given.keys() == expected.keys()
+        for name, value in expected.items():
+            torch.testing.assert_close(torch.as_tensor(given[name]), torch.as_tensor(value))
 
 
 def conv_network():
@@ -307,7 +303,7 @@ def test_a_site_that_is_no_activation_is_refused():
             return self.lstm(x)[0]
 
     network = Recurrent()
-    with pytest.raises(ValueError, match=r"site 'here' needs a tensor of real numbers \(N, C, ...\), not tuple"):
+    with pytest.raises(ValueError, match=r"site 'here' needs a tensor of real numbers \(N, C, ...\), not a tuple, not a tensor"):
         ActivationProbe(network, [Site("here", network.lstm, False, (-9, 9), EVERYWHERE)])(torch.randn(5, 2, 4))
 
 
