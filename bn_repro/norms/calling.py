@@ -12,8 +12,9 @@ from bn_repro.norms.modes import first_line
 
 def inputs_of(batch: object) -> object:
     """Return the inputs of a batch: the first entry of a tuple or list, the batch itself otherwise."""
-    is_several = isinstance(batch, (tuple, list)) and not isinstance(batch, PackedSequence) and len(batch) > 0
-    return batch[0] if is_several else batch
+    if isinstance(batch, (tuple, list)) and not isinstance(batch, PackedSequence) and len(batch) > 0:
+        return batch[0]
+    return batch
 
 
 def arguments_of(network: nn.Module, x: object) -> tuple[tuple[object, ...], dict[str, object]]:
@@ -28,7 +29,7 @@ def arguments_of(network: nn.Module, x: object) -> tuple[tuple[object, ...], dic
             return (), dict(x)
         named = {parameter.name: x[parameter.name] for parameter in parameters if parameter.name in x}
         return ((), named) if named else ((x,), {})
-    if type(x) in (tuple, list) and len(x) > 1:
+    if isinstance(x, (tuple, list)) and type(x) in (tuple, list) and len(x) > 1:
         required = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
         if len(required) == len(x):
             return tuple(x), {}
