@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from bn_repro.comparison.runs import summary_of
 from bn_repro.comparison.settings import Setting, short_names, shown
 from bn_repro.config import nearest
-from bn_repro.records.record import DIVERGED, Run, flatten
+from bn_repro.records.record import DIVERGED, Run
 from bn_repro.verdicts.statistics import Mean
 
 LESS_IS_BETTER = ("loss", "error", "seconds", "norm", "shift", "step")  # in a metric's name
@@ -49,7 +50,7 @@ def line_of(setting: Setting, metric: str) -> Line:
         n=len(values),
         num_diverged=sum(run.summary.get("status") == DIVERGED for run in setting.runs),
         best_step=float(np.mean(steps)) if steps else None,
-        seconds=float(np.mean([run.summary["seconds"] for run in setting.runs])),
+        seconds=float(np.mean([run.summary.get("seconds", math.nan) for run in setting.runs])),
     )
 
 
@@ -60,7 +61,7 @@ def bounded(limit: float, end: float) -> float:
 
 def final_value(run: Run, metric: str) -> float | None:
     """Return the summary's number or, of a metric that is only in the rows, the last one; None where there is none."""
-    value = flatten(run.summary).get(metric)
+    value = summary_of(run).get(metric)
     if value is None:
         _, values = run.column(metric)
         value = values[-1] if len(values) else None
@@ -84,7 +85,7 @@ def check_metric(metric: str, runs: Sequence[Run]) -> None:
     Raises:
         ValueError: one line with the nearest one.
     """
-    in_summaries = [name for run in runs for name, value in flatten(run.summary).items() if isinstance(value, (int, float))]
+    in_summaries = [name for run in runs for name, value in summary_of(run).items() if isinstance(value, (int, float))]
     known = list(dict.fromkeys([*in_summaries, *(name for run in runs for row in run.metrics[:1] for name in row if name != "step")]))
     if all(final_value(run, metric) is None for run in runs):
         raise ValueError(f"--metric {metric}: no run has it{nearest(metric, known)}; choices: {', '.join(known)}")
@@ -117,6 +118,8 @@ def step_of(line: Line) -> str:
 
 
 def clock(line: Line) -> str:
+    if math.isnan(line.seconds):
+        return "-"
     minutes, seconds = divmod(round(line.seconds), 60)
     return f"{minutes}:{seconds:02}"
 

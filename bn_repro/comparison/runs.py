@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bn_repro.records import archive, files
+from bn_repro.records.extent import RECORD
 from bn_repro.records.record import Run, flatten
 
 
@@ -36,7 +37,12 @@ def whole_ones(runs: list[Run]) -> list[Run]:
 
 
 def as_row(run: Run) -> dict[str, Any]:
-    return {"address": run.address, "folder": str(run.folder), **run.config, **flatten(run.summary)}
+    return {"address": run.address, "folder": str(run.folder), **run.config, **summary_of(run)}
+
+
+def summary_of(run: Run) -> dict[str, Any]:
+    """Return what a run ended with, flat; not the digests of its files."""
+    return flatten({name: value for name, value in run.summary.items() if name != RECORD})
 
 
 def find_all(*patterns: str | Path) -> list[Run]:

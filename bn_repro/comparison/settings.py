@@ -45,7 +45,7 @@ def names_without_effect(schema: type = Config, prefix: str = "") -> set[str]:
     """Return the dotted names of knobs that change no result."""
     names: set[str] = set()
     for one in fields(schema):
-        if is_dataclass(one.type):
+        if isinstance(one.type, type) and is_dataclass(one.type):
             names |= names_without_effect(one.type, f"{prefix}{one.name}.")
         elif not one.metadata["changes_result"]:
             names.add(prefix + one.name)

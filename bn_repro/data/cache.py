@@ -21,8 +21,8 @@ def verify(dataset: Dataset, splits: Splits) -> None:
         shape = (images.size,) if dataset.image_shape is None else (len(labels), *dataset.image_shape)
         if images.shape != shape or images.dtype != np.uint8 or labels.dtype != np.uint8:
             raise ValueError(f"{split} images are {images.dtype} {images.shape}, labels {labels.dtype} {labels.shape}")
-        digest = hashlib.sha256(np.ascontiguousarray(images))
-        digest.update(np.ascontiguousarray(labels))
+        digest = hashlib.sha256(np.ascontiguousarray(images).data)
+        digest.update(np.ascontiguousarray(labels).data)
         if digest.hexdigest() != expected:
             raise ValueError(f"the {split} split has SHA-256 {digest.hexdigest()[:12]}, not {expected[:12]}")
 

@@ -68,7 +68,9 @@ class FolderImages:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        return (3, self.config.image_size, self.config.image_size)
+        side = self.config.image_size
+        assert side is not None, "checked with the config"
+        return (3, side, side)
 
     def first(self, number: int | None) -> "FolderImages":
         return replace(self, samples=self.samples[:number])

@@ -68,7 +68,8 @@ def distinct(reviews: Reviews) -> Reviews:
     Texts that differ in case, spaces and punctuation alone are equal.
     """
     keys = ["".join(filter(str.isalnum, text.casefold())) for text in reviews.texts]
-    first, labels_of = {}, {}
+    first: dict[str, int] = {}
+    labels_of: dict[str, set[int]] = {}
     for number, (key, label) in enumerate(zip(keys, reviews.labels)):
         first.setdefault(key, number)
         labels_of.setdefault(key, set()).add(int(label))

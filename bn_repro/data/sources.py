@@ -149,7 +149,7 @@ def read_torchvision(dataset: Dataset, folder: Path, download: bool = False) -> 
     """Read torchvision's raw files under `folder`; CIFAR-10's are checked before they are unpickled."""
     from torchvision import datasets
 
-    dataset_class = getattr(datasets, dataset.torchvision_class)
+    dataset_class = getattr(datasets, dataset.torchvision_class or "")
     splits = {}
     for split in ("train", "test"):
         part = dataset_class(folder, train=split == "train", download=download)

@@ -58,7 +58,7 @@ def figure_percentiles(arms: Sequence[Arm]) -> Figure:
     for axis in axes.flat:
         axis.set_visible(False)
     for layer, place in places.items():
-        axis: Axes = axes[place]
+        axis = axes[place]
         axis.set_visible(True)
         for label, run in runs.items():
             percentiles = run.activations[f"{layer}/{INPUTS}/percentiles"]

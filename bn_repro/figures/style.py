@@ -104,5 +104,5 @@ def common_steps(series: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.nd
     return series[0][0][:length], np.stack([values[:length] for _, values in series])
 
 
-def thousands(value: float, position: int | None = None) -> str:
+def thousands(value: float, position: float | None = None) -> str:
     return f"{value / 1000:g}k" if value >= 1000 else f"{value:g}"

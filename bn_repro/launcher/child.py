@@ -5,7 +5,7 @@ import time
 import traceback
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Protocol
 
 from bn_repro.config import Config
 from bn_repro.launcher.signals import StopFlag, let_signals_in, stopping_on_signals
@@ -38,7 +38,13 @@ def child(config: Config, sender: Connection) -> None:
         pass
 
 
-def outcome_of(config: Config, sender: Connection, is_stopping: StopFlag) -> Outcome:
+class Listener(Protocol):
+    """What is told how far a run is."""
+
+    def send(self, message: Any, /) -> None: ...
+
+
+def outcome_of(config: Config, sender: Listener, is_stopping: StopFlag) -> Outcome:
     from bn_repro.experiments.kinds import run
     from bn_repro.training.loop import Interrupted
 

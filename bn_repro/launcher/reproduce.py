@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from bn_repro.config import TIERS, Config
 from bn_repro.data.fetch import check_image_folder, fetch
-from bn_repro.launcher.child import DONE, FAILED, INTERRUPTED
+from bn_repro.launcher.child import DONE, FAILED, INTERRUPTED, Outcome
 from bn_repro.launcher.grids import configs_of, with_needed_runs
 from bn_repro.launcher.progress import clock
 from bn_repro.launcher.runs import estimated_seconds, run_many
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from bn_repro.launcher.choice import Choice
 
 # Each run's process imports this file once more, so what only this process needs is imported where it is used.
+LAUNCHERS = ("cores", "slurm", "local")
 WIDTH_OF_A_FILE = 160  # columns, where what is printed goes to no terminal
 
 
@@ -36,7 +38,12 @@ def main() -> int:
         return 2
     if arguments.dry_run:
         return dry_run(configs, arguments.jobs, arguments.images_per_second)
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH_OF_A_FILE)
+    if arguments.collect:
+        return collect(arguments, choice, configs, console)
     try:
+        if arguments.launcher != "slurm":  # whose nodes are other machines
+            refuse_missing_devices(configs)
         prepare(configs)
     except ValueError as error:
         print(f"error: tier {arguments.tier} cannot run here: {error}", file=sys.stderr)
@@ -44,12 +51,15 @@ def main() -> int:
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    console = Console() if sys.stdout.isatty() else Console(width=WIDTH_OF_A_FILE)
     names = ", ".join(name.split("/")[0] for name in choice.experiments)
     console.print(f"tier {arguments.tier}: {len(configs)} runs of {names}", highlight=False)
     verdicts = Verdicts(arguments.tier, choice.experiments, console)
     with stopping_on_signals() as is_stopping:
-        outcomes = run_many(configs, arguments.jobs, console, lambda config: estimated_seconds(config, PUBLISHED), verdicts)
+        try:
+            outcomes = outcomes_of(arguments, configs, console, verdicts)
+        except ValueError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
     failed = [outcome for outcome in outcomes if outcome.kind == FAILED]
     for outcome in failed:
         print(f"failed: {outcome.address}: {outcome.reason}", file=sys.stderr)
@@ -58,6 +68,29 @@ def main() -> int:
         return is_stopping.exit_code
     last_screen(arguments.tier, choice.claims, arguments.all_claims, console)
     return 1 if failed else 0
+
+
+def outcomes_of(arguments: argparse.Namespace, configs: list[Config], console: Console, verdicts: "Verdicts") -> list[Outcome]:
+    """Do the runs where they are asked for: on this machine's cores, or on a cluster."""
+
+    def seconds_of(config: Config) -> float | None:
+        return estimated_seconds(config, PUBLISHED)
+
+    if arguments.launcher == "cores":
+        return run_many(configs, arguments.jobs, console, seconds_of, verdicts)
+
+    from bn_repro.launcher.cluster import run_on_cluster
+
+    return run_on_cluster(configs, arguments.launcher, arguments.slurm, console, seconds_of, verdicts)
+
+
+def collect(arguments: argparse.Namespace, choice: "Choice", configs: list[Config], console: Console) -> int:
+    """Judge the records that are there, say how many are not, and do no run."""
+    states = Counter(map(state_of, configs))
+    counted = ", ".join(f"{number} {state}" for state, number in states.items())
+    console.print(f"tier {arguments.tier}: of {len(configs)} runs {counted}", highlight=False)
+    last_screen(arguments.tier, choice.claims, arguments.all_claims, console)
+    return 0
 
 
 def asked_for(tier: str, only: str | None) -> tuple["Choice", list[Config]]:
@@ -125,6 +158,11 @@ def parse() -> argparse.Namespace:
     only = "do the runs of one study, of one experiment, or those that one claim needs"
     parser.add_argument("--only", metavar="STUDY_EXPERIMENT_OR_CLAIM", help=only)
     parser.add_argument("--jobs", type=positive, default=os.cpu_count(), metavar="N", help="runs at once (default: one a core)")
+    launcher = "where runs are done: cores of this machine (default), jobs of slurm, or local, which tries out here what slurm does"
+    parser.add_argument("--launcher", default="cores", choices=LAUNCHERS, help=launcher)
+    slurm = "what jobs ask for, such as partition=NAME timeout_min=240 gpus_per_node=1; the rest is in configs/hydra/launcher/slurm.yaml"
+    parser.add_argument("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help=slurm)
+    parser.add_argument("--collect", action="store_true", help="judge what is there, from wherever it came; do no run")
     parser.add_argument("--all-claims", action="store_true", help="print every claim at the end, not the first table alone")
     parser.add_argument("--dry-run", action="store_true", help="list every run, its estimated time and whether it is done; do nothing")
     parser.add_argument("--images-per-second", type=speed, metavar="X", help="speed of training, for the hours of tier imagenet")
@@ -147,20 +185,23 @@ def speed(text: str) -> float:
     return number
 
 
+def refuse_missing_devices(configs: list[Config]) -> None:
+    """Raise ValueError where this machine lacks a device that is asked for."""
+    for name in {config.device for config in configs} - {"cpu"}:
+        from bn_repro.experiments.environment import available_device  # loads torch, which a CPU's tier does not need in this process
+
+        available_device(name)
+
+
 def prepare(configs: list[Config]) -> None:
     """Check what cannot be fetched, then fetch what can.
 
     Raises:
         OSError: a dataset is not to be had.
-        ValueError: this machine lacks a device that is asked for.
     """
     sources = sorted({(config.data.name, config.data.folder) for config in configs})
     for _, folder in (source for source in sources if source[0] == "image_folder"):
         check_image_folder(Path(folder))
-    for name in {config.device for config in configs} - {"cpu"}:
-        from bn_repro.experiments.environment import available_device  # loads torch, which a CPU's tier does not need in this process
-
-        available_device(name)
     for name, folder in sources:
         if name != "image_folder" and not name.startswith("synthetic"):
             fetch(name, Path(folder))

@@ -32,7 +32,7 @@ def variance_of_images(pairs: Pairs) -> float:
     the most that it can be: images on which both arms are right do not differ.
     """
     if all(run.is_correct is not None for pair in pairs for run in pair):
-        differences = np.mean([subject.is_correct.astype(float) - reference.is_correct for reference, subject in pairs], axis=0)
+        differences = np.mean([subject.is_correct.astype(float) - reference.is_correct for reference, subject in pairs], axis=0)  # type: ignore[union-attr]
         return 1e4 * float(differences.var(ddof=1)) / len(differences)
     wrong = [2 - (final_accuracy(reference) + final_accuracy(subject)) / 100 for reference, subject in pairs]
     return 1e4 * min(float(np.mean(wrong)), 1.0) / TEST_IMAGES
@@ -75,7 +75,7 @@ def speedup(target: float) -> Callable[[Pairs], Ratio]:
 
     def measure(pairs: Pairs) -> Ratio:
         bounds = [bounds_of_speedup(reference, subject, target) for reference, subject in pairs]
-        return Ratio(*zip(*bounds))
+        return Ratio(*zip(*bounds))  # type: ignore[arg-type]
 
     return measure
 

@@ -94,7 +94,7 @@ def drift_of_layer(activations: Mapping[str, np.ndarray], site: str) -> dict[str
     low, high = activations[f"{site}/range"][0].astype(float)
     width, bin_width = final_width(percentiles), (high - low) / counts.shape[-1]
     measures = {"median_path": percentile_path(percentiles)[index_of_median(activations, percentiles)]}
-    distances: dict[str, tuple[Distance, float]] = {"wasserstein": (wasserstein, width), "kolmogorov_smirnov": (kolmogorov_smirnov, 1.0)}
+    distances: dict[str, tuple[Distance, float]] = {"wasserstein": (wasserstein, width), "kolmogorov_smirnov": (kolmogorov_smirnov, 1.0)}  # type: ignore[dict-item]
     for name, (distance, unit) in distances.items():
         measures[f"{name}_to_final"] = distance(counts[:-1], counts[-1], bin_width).mean() / unit
         measures[f"{name}_path"] = distance(counts[:-1], counts[1:], bin_width).sum() / unit

@@ -46,6 +46,7 @@ def build_network(config: ImageNetworkConfig, image_shape: tuple[int, ...], num_
         network = Inception(num_classes, image_shape[0], **arguments).to(memory_format=torch.channels_last)
     generator = torch.Generator().manual_seed(seed)
     if config.init == "gaussian":
+        assert config.init_std is not None, "checked with the config"
         init_gaussian(network, generator, config.init_std)
     else:
         {"he": init_he, "xavier": init_xavier}[config.init](network, generator)

@@ -186,7 +186,7 @@ class Inception(nn.Module):
         for row in FIGURE_5:
             if row.name in ("4c", "4d"):
                 row = row._replace(projection=projection_4c_4d)
-            row = Row(*(scale(entry, width) if isinstance(entry, int) else entry for entry in row))
+            row = Row._make(scale(entry, width) if isinstance(entry, int) else entry for entry in row)
             row_layer = partial(layer, map_size=per_activation_size) if row.name == "5b" else layer
             module = InceptionModule(channels, row, row_layer, merge_reductions and normalizes_each_map(norm))
             self.inception.add_module(row.name, module)

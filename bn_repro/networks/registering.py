@@ -26,7 +26,7 @@ class AfterTimm(MetaPathFinder):
                 execute(module)
                 importlib.import_module(REGISTERED)
 
-            spec.loader.exec_module = execute_and_register
+            spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
         return spec
 
 

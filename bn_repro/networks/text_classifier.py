@@ -69,7 +69,7 @@ class PoolingClassifier(PooledClassifier):
     With the published sizes (1200, 50, 2) and batch norm it has 62,600 parameters.
     """
 
-    def forward(self, outputs: Tensor, is_real: Tensor) -> Tensor:
+    def forward(self, outputs: Tensor, is_real: Tensor) -> Tensor:  # type: ignore[override]
         return super().forward(concat_pooling(outputs, is_real))
 
 

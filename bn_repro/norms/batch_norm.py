@@ -30,11 +30,11 @@ class _PaperNames(TracedWhole):
 
     @property
     def gamma(self) -> Tensor | None:
-        return self.weight
+        return self.weight  # type: ignore[attr-defined]
 
     @property
     def beta(self) -> Tensor | None:
-        return self.bias
+        return self.bias  # type: ignore[attr-defined]
 
     def inference_affine(self) -> tuple[Tensor, Tensor]:
         """Return (scale, shift), see the function of that name."""

@@ -113,19 +113,22 @@ def source_of(name: str, norm: nn.Module, network: nn.Module, passes: Passes) ->
     found: set[Pair | str] = set()
     for graph in passes.graphs:
         calls = [node for node in graph.find_nodes(op="call_module", target=name)]
-        source = (calls[0].args or tuple(calls[0].kwargs.values()))[0] if calls else None
+        if not calls:
+            continue
+        source = (calls[0].args or tuple(calls[0].kwargs.values()))[0]
         if len(calls) > 1:
             found.add("it is called more than once in a forward pass")
-        elif calls and not (isinstance(source, fx.Node) and source.op == "call_module"):
+        elif not (isinstance(source, fx.Node) and source.op == "call_module"):
             found.add("it does not read the output of a layer")
-        elif calls and known_class(network.get_submodule(source.target), AFFINES) is None:
+        elif known_class(network.get_submodule(source.target), AFFINES) is None:
             found.add(f"it reads the output of {source.target}, which is no linear layer or convolution")
-        elif calls and (len(source.users) > 1 or len(graph.find_nodes(op="call_module", target=source.target)) > 1):
+        elif len(source.users) > 1 or len(graph.find_nodes(op="call_module", target=source.target)) > 1:
             found.add(f"what it reads, the output of {source.target}, is used more than once")
-        elif calls:
+        else:
             found.add(Pair(source.target, name))
-    pair = next(iter(found), "no forward pass in evaluation mode calls it")
+    pair: Pair | str = next(iter(found), "no forward pass in evaluation mode calls it")
     for graph in passes.graphs if isinstance(pair, Pair) else ():
+        assert isinstance(pair, Pair)
         if len({len(graph.find_nodes(op="call_module", target=target)) for target in (pair.affine, pair.norm)}) > 1:
             return f"it does not follow {pair.affine} in every way to call the network"
     if len(found) > 1:

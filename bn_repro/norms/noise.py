@@ -20,7 +20,7 @@ class ActivationNoise(TracedWhole, nn.Module):
     The moving averages of a norm above it are of noisy inputs, so at inference they are off; Algorithm 2's are not.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.generator: torch.Generator | None = None
 

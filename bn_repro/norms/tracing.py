@@ -52,7 +52,8 @@ def trace_passes(network: nn.Module) -> Passes:
         for name, parameter in inspect.signature(type(network).forward).parameters.items()
         if parameter.default is not inspect.Parameter.empty
     }
-    passes, untraceable = Passes(), set()
+    passes = Passes()
+    untraceable: set[type] = set()
     trace_one(network, optional, passes, untraceable)
     for name, default in optional.items():
         others = {other: value for other, value in optional.items() if other != name}
@@ -74,7 +75,7 @@ def trace_one(network: nn.Module, concrete: dict[str, Any], passes: Passes, untr
                 graph = tracer.trace(subject, concrete)
             break
         except Exception as error:
-            if tracer.failed in untraceable | {None}:
+            if tracer.failed is None or tracer.failed in untraceable:
                 way = f" with its argument '{argument}'" if argument else ""
                 name = type(network).__name__
                 raise ValueError(f"cannot fold {name}: torch.fx cannot trace it{way} ({first_line(error)})") from error

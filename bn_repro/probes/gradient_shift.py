@@ -51,7 +51,7 @@ def gradient_shift(
     of_all = zip(now, torch.autograd.grad(loss, list(now.values()), allow_unused=True))
     gradients = {name: gradient for name, gradient in of_all if gradient is not None}
     after = parameters_after_step(network, optimizer, gradients)
-    measures = {}
+    measures: dict[str, float] = {}
     for layer in layers_in(order, gradients) if layers is None else layers:
         weights = weights_of(layer, order, gradients)
         before = flat([gradients[name] for name in weights])
@@ -172,7 +172,7 @@ def parameters_after_step(network: nn.Module, optimizer: torch.optim.Optimizer, 
     twin = copy.deepcopy(optimizer)
     copies = [p for group in twin.param_groups for p in group["params"]]
     for parameter, copied in zip(own, copies):
-        copied.grad = gradients.get(names.get(parameter))
+        copied.grad = gradients.get(names.get(parameter, ""))
     try:
         twin.step()
     except Exception as error:

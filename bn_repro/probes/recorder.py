@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -72,7 +72,7 @@ class ActivationRecorder:
         self._told: set[str] = set()  # sites that are known to have no tensor
         self._steps: list[int] = []  # that are recorded
         self._called: set[str] | None = None  # first sites of modules, in the pass under way, if it is recorded
-        self._latest: tuple[Tensor, int, list[str]] | None = None  # what was sampled last, its version, and the sites it stands for
+        self._latest: tuple[Tensor, int | None, list[str]] | None = None  # what was sampled last, its version, and the sites it stands for
         self._waiting: dict[tuple[int, torch.device], Waiting] = {}  # by the size of the samples and where they are
         self._described: list[tuple[list[int], list[list[str]], dict[str, Tensor]]] = []  # steps, sites and measures (S, ...)
         self._is_compiled = False
@@ -120,16 +120,16 @@ class ActivationRecorder:
         if not self._is_compiled:
             self._unwatch()
 
-    def _take_compiled(self, *args: object) -> None:
+    def _take_compiled(self, sites: list[Site], args: tuple[object, ...], output: object) -> None:
         self._is_compiled = True  # and the graphs go on calling it
-        self._take(*args)
+        self._take(sites, args, output)
 
     def _take(self, sites: list[Site], args: tuple[object, ...], output: object) -> None:
         if self._called is None or sites[0].name in self._called:
             return
         self._called.add(sites[0].name)
         for site in sites:
-            values = next(iter(args), None) if site.is_input else output
+            values: Any = next(iter(args), None) if site.is_input else output
             why = what_it_is(values)
             if why:
                 if site.name not in self._told:
@@ -217,7 +217,7 @@ class ActivationRecorder:
                 nothing = np.full_like(found[name], np.nan if found[name].dtype.kind == "f" else 0)
                 columns[name] = np.stack([row.get(name, nothing) for row in rows.values()])
             if f"{site.name}/histogram" in found:
-                columns[f"{site.name}/range"] = np.tile(np.float32(site.bounds), (len(self._steps), 1))
+                columns[f"{site.name}/range"] = np.tile(np.array(site.bounds, np.float32), (len(self._steps), 1))
         return columns
 
 

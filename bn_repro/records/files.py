@@ -29,6 +29,7 @@ RUNS = RESULTS / "runs"
 REPORTS = RESULTS / "report"
 PUBLISHED = RESULTS / "published"
 UNPACKED = RESULTS / "unpacked"
+JOBS = RESULTS / ".jobs"
 COMPARISON = RESULTS / "comparison.svg"
 
 RULES = RESULTS / "rules.json"

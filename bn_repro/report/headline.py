@@ -56,7 +56,7 @@ class Row:
     @property
     def here(self) -> str:
         """Write the estimate with interval, unit and number of seeds."""
-        return "-" if self.verdict == NOT_RUN else f"{here(self.answer)}, n = {self.answer.n}"
+        return "-" if self.answer is None or self.verdict == NOT_RUN else f"{here(self.answer)}, n = {self.answer.n}"
 
     @property
     def verdict(self) -> str:

@@ -41,7 +41,7 @@ def as_html(report: Report) -> str:
 
 def html_headline(row: Row) -> str:
     says = html.escape(row.says)
-    linked = f'<a href="#{row.answer.id}">{says}</a>' if row.verdict != NOT_RUN else says
+    linked = f'<a href="#{row.answer.id}">{says}</a>' if row.answer and row.verdict != NOT_RUN else says
     values = (("the paper", html.escape(row.paper)), ("here", unbroken(row.here)), ("verdict", chip(row.verdict)))
     return f"<tr><th>{linked}</th>" + "".join(f'<td data-label="{name}">{value}</td>' for name, value in values) + "</tr>"
 

@@ -61,7 +61,7 @@ def load_latest_checkpoint(
     for path in reversed(checkpoints(folder)):
         try:
             content = read_whole(path, max_bytes)
-            if checksum(content) != NAME.fullmatch(path.name)[2]:
+            if checksum(content) != parts_of_name(path)[1]:
                 raise Damaged(path, "its content is not what was written")
         except Damaged as damage:
             passed_over.append(damage)
@@ -155,7 +155,14 @@ def described(value: Any) -> str:
 
 
 def step_of(path: Path) -> int:
-    return int(NAME.fullmatch(path.name)[1])
+    return int(parts_of_name(path)[0])
+
+
+def parts_of_name(path: Path) -> tuple[str, str]:
+    """Return the step and the checksum in a checkpoint's name."""
+    match = NAME.fullmatch(path.name)
+    assert match is not None, path
+    return match[1], match[2]
 
 
 def checkpoints(folder: Path) -> list[Path]:

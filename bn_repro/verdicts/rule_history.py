@@ -61,7 +61,7 @@ def code_of(function: Any) -> str:
         body = getattr(ast.parse(source).body[0], "body", [])
     except SyntaxError:  # a lambda inside of a larger expression: its line says all
         return "".join(source.split())
-    if isinstance(body, list) and body and ast.get_docstring(ast.parse(source).body[0], clean=False) is not None:
+    if isinstance(body, list) and body and ast.get_docstring(ast.parse(source).body[0], clean=False) is not None:  # type: ignore[arg-type]
         del lines[body[0].lineno - 1 : body[0].end_lineno]
     tokens = tokenize.generate_tokens(io.StringIO("".join(lines)).readline)
     return "".join(token.string for token in tokens if token.type not in IGNORED).replace(" ", "")

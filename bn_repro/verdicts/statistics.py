@@ -29,9 +29,10 @@ class Sample(Protocol):
         is_log: the effect is a ratio, so that halfway to a size is its root.
     """
 
-    n: int
-    is_log: bool
-
+    @property
+    def n(self) -> int: ...
+    @property
+    def is_log(self) -> bool: ...
     @property
     def value(self) -> float: ...
     @property
@@ -223,7 +224,7 @@ class GridRatio:
 
     def seeds_to_exclude(self, bound: float) -> int | None:
         for_it = max(sum(low >= bound for low in self.lows), sum(high <= bound for high in self.highs))
-        return seeds_by_counting(for_it, self.n, sign_test_p)
+        return seeds_by_counting(for_it, self.n, sign_test_p)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

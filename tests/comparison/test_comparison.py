@@ -92,6 +92,7 @@ def test_load_runs_returns_flat_dicts(sweep):
     assert (row["norm"], row["seed"], row["train.lr"], row["network.depth"]) == ("batch", 2, 0.1, 9)
     assert (row["accuracy"], row["seconds"], row["scale_invariance.output"]) == (pytest.approx(0.63), 2.0, 1e-6)
     assert not any(isinstance(value, dict) for row in rows for value in row.values())
+    assert not any("sha256" in name for name in row), "digests are no results"
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         bn_repro.nothing  # noqa: B018
 
