@@ -40,8 +40,10 @@ def arguments_of(network: nn.Module, x: object) -> tuple[tuple[object, ...], dic
             return (), dict(x)
         named = {parameter.name: x[parameter.name] for parameter in parameters if parameter.name in x}
         return ((), named) if named else ((x,), {})
-    required, most = num_arguments(network) if type(x) in (tuple, list) else (0, 0)
-    are_several = required <= len(x) <= most if type(x) is tuple else len(x) == required > 1 if type(x) is list else False
+    if not isinstance(x, (tuple, list)) or type(x) not in (tuple, list):  # a namedtuple is one argument
+        return (x,), {}
+    required, most = num_arguments(network)
+    are_several = required <= len(x) <= most if type(x) is tuple else len(x) == required > 1
     return (tuple(x) if are_several else (x,)), {}
 
 

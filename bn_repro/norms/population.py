@@ -122,6 +122,7 @@ class Observed:
     def why_unknown(self) -> str | None:
         if self.num_calls == 0:
             return "which no batch reaches" if self.layer.track_running_stats else "whose track_running_stats is off"
+        assert self.mean is not None and self.var is not None, "asked after its end"
         if not (self.mean.isfinite().all() and self.var.isfinite().all()):
             return "whose inputs are not all finite"
         if self.is_torchs:
