@@ -117,6 +117,7 @@ class TrainConfig:
     row_spacing: float | None = knob(
         "most by which early rows are apart, as a share of their step, until eval_every is closer; null adds none", above=0, below=1
     )
+    stop_at_chance: int | None = knob("step from which a row of metrics whose accuracy is at chance ends the run; null never", low=1)
     checkpoint_every: int = knob("steps between two checkpoints", low=1, changes_result=False)
     population_batches: int = knob("training batches for the population statistics of Algorithm 2", low=1)
 

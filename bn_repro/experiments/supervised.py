@@ -23,7 +23,7 @@ from bn_repro.experiments.tracking import Mirror
 from bn_repro.norms import batch_norms, estimate_population_statistics
 from bn_repro.records import files
 from bn_repro.records.extent import RECORD
-from bn_repro.records.record import DIVERGED, FINISHED, Run, run_folder
+from bn_repro.records.record import DIVERGED, FINISHED, STOPPED_AT_CHANCE, Run, run_folder
 from bn_repro.records.writing import RunWriter, SilentWriter
 from bn_repro.training.checkpoint import save_checkpoint
 from bn_repro.training.distributed import (
@@ -42,6 +42,7 @@ from bn_repro.training.loop import Interrupted, TrainState, train
 from bn_repro.training.optimizers import build_optimizer
 
 RANK_SEEDS = 1_000_003  # between the seeds of dropout of two ranks, so that no rank has another seed's
+AT_CHANCE = 1.5  # times the accuracy of chance, below which a network has not begun to train
 Report = Callable[[int, int, float | None], None]
 
 
@@ -87,14 +88,15 @@ def _train_and_measure(config: Config, writer: RunWriter | SilentWriter, report:
     mirrored = config.wandb if rank() == 0 else dataclasses.replace(config.wandb, mode="disabled")
     mirror = Mirror(mirrored, Run(writer.folder).address, dataclasses.asdict(config))
     started, start_step, accuracy, summary = time.monotonic(), state.step, None, None
+    is_at_chance = False
 
     def poll() -> None:
         report(state.step, config.train.steps, accuracy)
         if is_on_any_rank(is_stopping()):
             raise Interrupted
 
-    def measure(step: int, train_loss: float | None) -> None:
-        nonlocal accuracy
+    def measure(step: int, train_loss: float | None) -> bool:
+        nonlocal accuracy, is_at_chance
         with pooled_statistics(state.network):
             accuracy, loss, _ = task.evaluate(state.network, watched, poll, config.data.evaluate_batch)
         row = {"step": step, "train_loss": train_loss, "accuracy": accuracy, "loss": loss, "bias_norm": bias_norm(state.network)}
@@ -106,6 +108,9 @@ def _train_and_measure(config: Config, writer: RunWriter | SilentWriter, report:
             writer.append_activations(step, arrays)
         writer.append(row)
         mirror.log(row, arrays)
+        is_judged = config.train.stop_at_chance is not None and config.train.stop_at_chance <= step < config.train.steps
+        is_at_chance = is_judged and accuracy < AT_CHANCE / config.data.num_classes
+        return is_at_chance
 
     def save() -> None:
         writer.sync()
@@ -119,7 +124,7 @@ def _train_and_measure(config: Config, writer: RunWriter | SilentWriter, report:
         seconds = time.monotonic() - started
         measures, is_correct = final_measures(state, task, config, accuracy, poll)
         summary = {
-            "status": FINISHED if state.first_bad_step is None else DIVERGED,
+            "status": DIVERGED if state.first_bad_step is not None else STOPPED_AT_CHANCE if is_at_chance else FINISHED,
             "steps": state.step,
             "first_bad_step": state.first_bad_step,
             "num_parameters": sum(p.numel() for p in state.network.parameters()),

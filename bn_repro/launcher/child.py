@@ -12,7 +12,7 @@ from bn_repro.launcher.signals import StopFlag, let_signals_in, stopping_on_sign
 from bn_repro.records import files
 from bn_repro.records.damage import Damaged
 from bn_repro.records.lock import Lock, RunBusy
-from bn_repro.records.record import Run, address_of, run_folder
+from bn_repro.records.record import STOPPED_AT_CHANCE, Run, address_of, run_folder
 
 DONE, SKIPPED, FAILED, INTERRUPTED, BUSY = "done", "skipped", "failed", "interrupted", "busy"
 SECONDS_BETWEEN_REPORTS = 0.5
@@ -87,5 +87,7 @@ def result_line(address: str, summary: dict[str, Any]) -> str:
     """Say in one line how a run ended."""
     if summary["first_bad_step"] is not None:
         return f"{address}: diverged, the loss was not finite from step {summary['first_bad_step']} on"
+    if summary["status"] == STOPPED_AT_CHANCE:
+        return f"{address}: stopped, at chance after {summary['steps']} steps"
     reached = f"perplexity {summary['perplexity']:.1f}" if "perplexity" in summary else f"{100 * summary['accuracy']:.2f} %"
     return f"{address}: {reached} after {summary['steps']} steps"

@@ -18,7 +18,7 @@ def extra_rows(eval_every: int, spacing: float | None) -> frozenset[int]:
 
 
 def steps_of_rows(config: dict[str, Any], end: int) -> list[int]:
-    """Return the steps up to `end` that a run of a flat config has rows of; a diverged run's last row may be one besides."""
+    """Return the steps up to `end` that a run of a flat config has rows of; the last row of a run that ended early may be one besides."""
     last, every = config["train.steps"], config["train.eval_every"]
     extra = extra_rows(every, config.get("train.row_spacing"))
     return sorted(step for step in {*range(0, last, every), last, *extra} if step <= min(end, last))

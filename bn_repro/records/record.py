@@ -14,7 +14,7 @@ from bn_repro.records.extent import RECORD
 from bn_repro.records.reading import flatten, read_activations, read_bits, read_config, read_environment, read_rows, read_summary
 from bn_repro.records.soundness import check_finished
 
-FINISHED, DIVERGED = "finished", "diverged"
+FINISHED, DIVERGED, STOPPED_AT_CHANCE = "finished", "diverged", "stopped at chance"
 
 
 def address_of(config: Config) -> str:

@@ -70,14 +70,15 @@ def train(
     state: TrainState,
     batches: TrainingBatches,
     config: TrainConfig,
-    measure: Callable[[int, float | None], None],
+    measure: Callable[[int, float | None], bool | None],
     save: Callable[[], None],
     poll: Callable[[], None],
 ) -> None:
     """Train from `state.step` to the last step, or to the first row of metrics after the loss left the finite numbers.
 
     Args:
-        measure: called before every step that `has_row`, with the step and the mean loss since its last call.
+        measure: called before every step that `has_row`, with the step and the mean loss since its last call; where it returns
+            True, training ends here.
         save: called to checkpoint the state; always before `measure`, so that a resumed run repeats the row.
         poll: called before every step; it shows progress, and raises `Interrupted` when the run is to stop.
 
@@ -94,8 +95,8 @@ def train(
             is_row = has_row(state.step, config)
             if is_row:
                 state.first_bad_step = first_bad_step(state)
-                measure(state.step, mean_loss(state.losses))
-            if state.step == config.steps or state.first_bad_step is not None:
+                is_over = measure(state.step, mean_loss(state.losses)) or state.first_bad_step is not None
+            if state.step == config.steps or (is_row and is_over):
                 return
             poll()
             if is_row:

@@ -27,7 +27,7 @@ from bn_repro.launcher.runs import run_here, run_many
 from bn_repro.networks import build_network
 from bn_repro.records import files
 from bn_repro.records.lock import RunBusy
-from bn_repro.records.record import DIVERGED, FINISHED, Run, run_folder
+from bn_repro.records.record import DIVERGED, FINISHED, STOPPED_AT_CHANCE, Run, run_folder
 from bn_repro.records.writing import RunWriter
 from bn_repro.training.loop import Interrupted, evaluate
 
@@ -162,6 +162,20 @@ def test_divergence_is_an_outcome(configured, capsys):
     assert run.summary["status"] == DIVERGED and run.summary["first_bad_step"] in (1, 2)
     assert [row["step"] for row in run.metrics] == [0, 10] and run.metrics[-1]["train_loss"] is None
     assert f"diverged, the loss was not finite from step {run.summary['first_bad_step']} on" in capsys.readouterr().out
+
+
+def test_a_run_at_chance_ends_where_that_is_asked_for(configured, capsys):
+    """With a vanishing learning rate the network stays untrained, at chance."""
+    config = configured("norm=none", lr=1e-30, stop_at_chance=15)
+    assert run_here(config) == 0
+    run = Run(run_folder(config))
+    assert run.damage is None and run.summary["status"] == STOPPED_AT_CHANCE and run.summary["steps"] == 20
+    assert [row["step"] for row in run.metrics] == [0, 10, 20] and run.summary["accuracy"] < 0.15
+    assert "stopped, at chance after 20 steps" in capsys.readouterr().out
+    assert run_here(config) == 0, "finished, and not begun again"
+
+    trains = configured("norm=batch", results="other", stop_at_chance=15)
+    assert supervised.run(trains)["status"] == FINISHED
 
 
 def test_only_the_chosen_parameters_train(configured):

@@ -206,6 +206,14 @@ def test_a_sound_run_has_no_bad_step():
     assert watched.state.first_bad_step is None and watched.state.step == 14
 
 
+def test_a_measurement_may_end_the_training():
+    watched = Watched(fresh())
+    measure = watched.measure
+    watched.measure = lambda step, loss: measure(step, loss) or step >= 5
+    watched.train(config(eval_every=3))
+    assert watched.state.step == 6 and watched.rows[-1][0] == 6 and watched.state.first_bad_step is None
+
+
 def test_a_finished_state_is_measured_again_and_not_trained():
     whole = Watched(fresh()).train(config(checkpoint_every=7))
     again = resumed(whole.saved[-1], whole.rows).train(config())
