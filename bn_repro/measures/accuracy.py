@@ -89,7 +89,8 @@ def bounds_of_speedup(reference: Run, subject: Run, target: float) -> tuple[floa
 
 
 def last_step(run: Run) -> float:
-    return float(run.column("accuracy")[0][-1])
+    """Return up to which step a run that did not arrive is known not to; one whose loss left the finite numbers never would have."""
+    return float(run.config["train.steps"] if reached_infinity(run) else run.column("accuracy")[0][-1])
 
 
 def reached_infinity(run: Run) -> bool:

@@ -45,13 +45,20 @@ def test_speedup_by_hand(make):
 
 def test_a_run_that_never_arrives_is_censored_at_its_last_step(make):
     """The subject stopped at step 100, the reference needs 500: at most 5 times faster, for all that is known."""
-    reference, never = make("inception-s0", [0.1, 0.1, 0.1, 0.1, 0.1, 0.6]), make("bn_x5-s0", [0.1, 0.1], has_diverged=True)
+    reference, never = make("inception-s0", [0.1, 0.1, 0.1, 0.1, 0.1, 0.6]), make("bn_x5-s0", [0.1, 0.1])
     sample = accuracy.speedup(20)([(reference, never)])
     assert (sample.lows, sample.highs) == ((0.0,), (pytest.approx(5),))
     reverse = accuracy.speedup(20)([(never, reference)])
     assert reverse.lows == (pytest.approx(1 / 5),) and reverse.highs == (float("inf"),)
     both = accuracy.speedup(90)([(never, reference)])
     assert (both.lows, both.highs) == ((0.0,), (float("inf"),))
+
+
+def test_a_run_that_reached_infinity_would_never_have_arrived(make):
+    """It ended at step 100 of 6,000; the subject needs 500."""
+    never, subject = make("bn_x5-s0", [0.1, 0.1], has_diverged=True), make("inception-s0", [0.1, 0.1, 0.1, 0.1, 0.1, 0.6])
+    sample = accuracy.speedup(20)([(never, subject)])
+    assert sample.lows == (pytest.approx(12),) and sample.highs == (float("inf"),)
 
 
 def keep_correct(run, is_correct):

@@ -1,0 +1,85 @@
+"""How many times fewer steps does Inception need with BN, and how much further does it get? (section 4.2, Figures 2 and 3)"""
+
+from functools import partial
+
+from bn_repro.studies.inception.claims import CLAIMS
+from bn_repro.studies.inception.figures import figure_2, figure_3, speedup_by_rate, speedup_by_target
+from bn_repro.studies.inception.measures import BASES, LABELS, PAPERS_RATE, TUNED, Base
+from bn_repro.studies.study import NO_RUNS, Answers, Figure, Study, of_arms
+from bn_repro.verdicts.numbers import in_words
+from bn_repro.verdicts.rules import NOT_RUN
+
+
+def answer_in_words(answers: Answers) -> str:
+    if answers["fig2-steps-bn_baseline"].verdict == NOT_RUN:
+        return NO_RUNS
+    baseline, higher, sigmoid, plain = (
+        in_words(answers[f"fig{id}"]) for id in ("2-steps-bn_baseline", "3-best-bn_baseline", "2-sigmoid-bn", "2-sigmoid-plain")
+    )
+    first = f"To 95 % of the plain network's accuracy BN-Baseline needs {baseline} fewer steps (the paper: 2.3) and ends {higher} higher."
+    x5, at_papers_rate = (answers[f"fig2-steps-bn_x5{suffix}"] for suffix in ("", PAPERS_RATE.suffix))
+    if NOT_RUN not in (x5.verdict, at_papers_rate.verdict):
+        first += (
+            f" BN-x5 needs {in_words(x5)} fewer at the best rate without BN, {in_words(at_papers_rate)} at the paper's (the paper: 14.8)."
+        )
+    return f"{first} With sigmoid instead of ReLU, Inception reaches {sigmoid} with BN and {plain} without."
+
+
+def of_base(base: Base) -> tuple[Figure, Figure]:
+    """Return Figures 2 and 3 of one base."""
+    arms = tuple((label, base.arm(arm)) for arm, label in LABELS.items())
+    name = base.suffix
+    return (
+        Figure(
+            name=f"figure-2{name}",
+            title=f"Figure 2: {base.short_title}",
+            caption="Test accuracy against training steps, by moving averages, each point the mean of the last five measurements. "
+            "Lines are means over seeds, bands run from the lowest to the highest seed; a cross is where the loss left the finite numbers, "
+            "after which a run counts as chance, the dotted line.",
+            alt="Accuracy of all arms against steps, on a linear and on a logarithmic axis.",
+            draw=of_arms(figure_2, arms),
+            experiments=(base.experiment,),
+        ),
+        Figure(
+            name=f"figure-3{name}",
+            title=f"Figure 3: {base.short_title}",
+            caption="The target is 95 % of the plain network's accuracy on tuning seeds. Steps are means over the seeds that reached it, "
+            "milliseconds medians of trainings that shared a machine. The paper's numbers are of ImageNet.",
+            alt="A table of the arms: learning rate, steps, accuracy, and the paper's.",
+            draw=of_arms(partial(figure_3, base), arms),
+            experiments=(base.experiment,),
+        ),
+    )
+
+
+STUDY = Study(
+    name="inception",
+    title="Inception with and without BN",
+    sections="4.2",
+    question="How many times fewer steps does Inception need with BN, and how much further does it get?",
+    experiments=tuple(base.experiment for base in BASES),
+    claims=CLAIMS,
+    figures=(
+        *of_base(TUNED),
+        Figure(
+            name="speedup-by-target",
+            title="Speed-up against the target",
+            caption="How many times fewer steps arms with BN need than the plain network of the same seed. Lines are means over seeds, "
+            "bands run from the lowest to the highest; a curve ends where a seed does not arrive.",
+            alt="Curves of the speed-up over the target accuracy, a panel a base.",
+            draw=speedup_by_target,
+            experiments=tuple(base.experiment for base in BASES),
+        ),
+        Figure(
+            name="speedup-by-rate",
+            title="Steps against the learning rate, without and with BN",
+            caption="Steps to the same target, a mark a seed, lines their means. The rates are 1, 5 and 30 times the best without BN "
+            "and the paper's; those with BN at 5 and 30 times follow section 4.2.1.",
+            alt="Steps over the learning rate: one line without BN, one with.",
+            draw=speedup_by_rate,
+            experiments=(TUNED.experiment, PAPERS_RATE.experiment),
+        ),
+        *(figure for base in BASES[1:] for figure in of_base(base)),
+    ),
+    in_words=answer_in_words,
+)
