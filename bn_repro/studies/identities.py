@@ -49,8 +49,8 @@ def of_trained_networks(
 
 def answer_in_words(answers: Answers) -> str:
     return (
-        f"Yes, to rounding: the folded network's outputs differ by {in_words(answers['sec3.1-folding'])}. "
-        f"Accuracy by moving averages is {in_words(answers['alg2-tracking'])} from that of Algorithm 2."
+        f"Folding BN into the layer before it changes outputs by {in_words(answers['sec3.1-folding'])}, which is rounding. "
+        f"Accuracy by moving averages lies {in_words(answers['alg2-tracking'])} from that by Algorithm 2."
     )
 
 

@@ -102,7 +102,6 @@ def figure_1_claims(suffix: str, group: str, reference: str, subject: str, plate
             unit="points",
             measure=accuracy_difference,
             rule=Above(0, 0.2),
-            headline="Sigmoid network: better accuracy",
         ),
         claim(
             id="steps-95",

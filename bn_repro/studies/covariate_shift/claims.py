@@ -23,10 +23,10 @@ from bn_repro.verdicts.statistics import Mean, Sample
 SIZE = Above(1, 1.25)  # no source prints one; a fifth less is set to be the least that counts as less
 COSINE_SIZE = Above(0, 0.05)
 
-SHIFT = "reduced (the paper)"
-NOT_SHIFT = "reduced (the paper); not (Santurkar et al. 2018)"
+SHIFT = "reduced"
+NOT_SHIFT = "reduced; not (Santurkar et al. 2018)"
 SMOOTHER = "smoother (Santurkar et al. 2018)"
-NEAR_ONE = "conjectured, not tested (the paper)"
+NEAR_ONE = "conjectured, not tested"
 EVEN = "even (Bjorck et al. 2018)"
 UNSTABLE = "less stable than no BN (Santurkar et al. 2018)"
 AS_FAST = "about as fast as BN (Santurkar et al. 2018)"

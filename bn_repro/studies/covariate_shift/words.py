@@ -1,14 +1,10 @@
 """Each definition's verdict for each network side by side, and in two sentences what they say together."""
 
-from collections.abc import Sequence
-
 from bn_repro.studies.covariate_shift.claims import GROUPS, NETWORKS
-from bn_repro.studies.study import Answers, Rows
+from bn_repro.studies.study import NO_RUNS, Answers, Rows
 from bn_repro.verdicts.judging import Answer
 from bn_repro.verdicts.numbers import in_words, with_interval
-from bn_repro.verdicts.rules import INCONCLUSIVE, NOT_REPRODUCED, NOT_RUN, PARTLY, REPRODUCED
-
-WORDS = {REPRODUCED: "yes", PARTLY: "a little", NOT_REPRODUCED: "no", INCONCLUSIVE: "unclear"}
+from bn_repro.verdicts.rules import NOT_RUN, PARTLY, REPRODUCED
 
 
 def definitions(answers: Answers) -> Rows:
@@ -35,7 +31,9 @@ def in_a_cell(answer: Answer | None) -> str:
 
 def answer_in_words(answers: Answers) -> str:
     """Say by how many definitions BN reduces the shift, and what noise after BN does."""
-    by_distribution = f"by distributions {counted(answers, 'drift')}, by gradients {counted(answers, 'gradient')}"
+    if all(answer.verdict == NOT_RUN for answer in answers.values()):
+        return NO_RUNS
+    counts = f"Distributions shift {counted(answers, 'drift')}. Gradients shift {counted(answers, 'gradient')}."
     noise = "; ".join(
         f"in the {network.name} noise after BN moves distributions {in_words(answers[f'ics-noise-drift-{network.suffix}'])} as much as no "
         f"BN does, and ends {in_words(answers[f'ics-noise-plain-{network.suffix}'])} above it"
@@ -43,11 +41,13 @@ def answer_in_words(answers: Answers) -> str:
         if answers[f"ics-noise-drift-{network.suffix}"].verdict != NOT_RUN
     )
     noise = f" {noise[0].upper()}{noise[1:]}." if noise else ""
-    return f"Is the shift smaller with BN? {by_distribution[0].upper()}{by_distribution[1:]}.{noise}"
+    return f"{counts}{noise}"
 
 
 def counted(answers: Answers, kind: str) -> str:
-    """Count the verdicts of one kind of definition over both networks, as `3 yes, 1 no`."""
+    """Say by how many definitions of one kind, over both networks, BN reduces the shift: `less with BN by 3 of 5 measures`."""
     assert kind in GROUPS
-    verdicts: Sequence[str] = [answer.verdict for id, answer in answers.items() if id.startswith(f"ics-{kind}-")]
-    return ", ".join(f"{verdicts.count(verdict)} {word}" for verdict, word in WORDS.items() if verdict in verdicts) or "not run"
+    verdicts = [answer.verdict for id, answer in answers.items() if id.startswith(f"ics-{kind}-") and answer.verdict != NOT_RUN]
+    partly = verdicts.count(PARTLY)
+    a_little = f", a little less by {partly}" if partly else ""
+    return f"less with BN by {verdicts.count(REPRODUCED)} of {len(verdicts)} measures{a_little}" if verdicts else "(not run)"
