@@ -11,7 +11,8 @@ from bn_repro.launcher.signals import leave_on_signals
 if __name__ == "__main__":
     leave_on_signals()  # before the imports that take long
 
-from bn_repro.config import TIERS, Config, differences, nearest
+from bn_repro.checks.values import nearest
+from bn_repro.config import TIERS, Config, differences
 from bn_repro.launcher.grids import configs_of, experiments
 from bn_repro.records import archive, files
 from bn_repro.records.damage import Damaged, read_whole

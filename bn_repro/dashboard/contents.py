@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bn_repro.figures.distributions import spread
+from bn_repro.launcher.grids import experiments, grid
 from bn_repro.measures.drift import INPUTS, layers_at
 from bn_repro.records.files import FIGURES
 from bn_repro.records.record import experiments_in, find_runs
@@ -47,18 +48,26 @@ def contents_of(tier: str, root: Path, report_folder: Path, only_mirrored: bool 
 
 
 def shown_in(root: Path, experiment: str, tier: str, only_mirrored: bool) -> Shown:
-    """Read one experiment; it has no arms if none of its runs is to be shown."""
-    runs = [run for run in find_runs(root, experiment, tier) if not only_mirrored or run.config.get("wandb.mode") != "disabled"]
-    names = [NAME.match(run.name) for run in runs]
-    arms = dict.fromkeys(name["arm"] for name in names if name)
-    if not arms:
+    """Read one experiment; it has no arms if none of its runs is to be shown. A user's own ablations are not its runs."""
+    named = [(NAME.fullmatch(run.name), run) for run in find_runs(root, experiment, tier)]
+    own = arms_of(f"{experiment}/{tier}")
+    named = [(name, run) for name, run in named if name and (name["arm"] in own or not own)]
+    mirrored = [(name, run) for name, run in named if not only_mirrored or run.config.get("wandb.mode") != "disabled"]
+    if not mirrored:
         return Shown(experiment, (), (), (), (), False)
-    metrics = {name for row in runs[0].metrics for name in row if "/" in name}
+    run = mirrored[0][1]
+    metrics = {name for row in run.metrics for name in row if "/" in name}
     return Shown(
         experiment,
-        tuple(arms),
-        tuple(spread(layers_at(runs[0].activations, INPUTS), MAX_LAYERS)),
-        tuple(f"p{p:g}" for p in runs[0].config["probe.percentiles"]),
+        tuple(dict.fromkeys(name["arm"] for name, _ in mirrored)),
+        tuple(spread(layers_at(run.activations, INPUTS), MAX_LAYERS)),
+        tuple(f"p{p:g}" for p in run.config["probe.percentiles"]),
         tuple(sorted({name.split("/")[0] for name in metrics})),
-        any(row.get("bias_norm") is not None for row in runs[0].metrics),
+        any(row.get("bias_norm") is not None for row in run.metrics),
     )
+
+
+def arms_of(experiment: str) -> set[str]:
+    """Name the arms of an experiment's own grids; none where there is no such file."""
+    points = [dict(override.split("=", 1) for override in point) for point in (grid(experiment) if experiment in experiments() else ())]
+    return {point.get("arm") or point["norm"] for point in points if "arm" in point or "norm" in point}

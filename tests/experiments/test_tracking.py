@@ -1,9 +1,9 @@
 """Does W&B hold what the record holds, and does a run go on when W&B does not?"""
 
 import dataclasses
-import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,8 +14,7 @@ import yaml
 from composed import smoke
 
 from bn_repro.experiments import supervised, tracking
-from bn_repro.experiments.tracking import Mirror, as_wandb_row, as_wandb_summary, export, wandb_id
-from bn_repro.launcher.grids import CONFIGS
+from bn_repro.experiments.tracking import Mirror, as_wandb_row, as_wandb_summary, export, fragments_of, wandb_id
 from bn_repro.records import files
 from bn_repro.records.record import Run, run_folder
 
@@ -263,72 +262,63 @@ def test_the_summary_says_whether_a_run_diverged():
 
 def test_ids_have_letters_that_wandb_allows():
     assert wandb_id("mnist_sigmoid/quick/batch-s0,train.lr=0.5") == "mnist_sigmoid-quick-batch-s0-train.lr-0.5"
-    assert len(wandb_id("x" * 300)) == 128
+    for address in ("x" * 300, "a/b/c\u00e9,\\d+", "a" * 128):
+        assert re.fullmatch(r"[A-Za-z0-9_.-]{1,128}", wandb_id(address))
 
 
-@pytest.fixture
-def dead_server(monkeypatch):
-    """A login at a server that does not answer, and little patience."""
-    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
-    monkeypatch.setattr(tracking, "SECONDS_TO_CONNECT", 1)
-
-
-def test_a_dead_server_leaves_one_offline_run_and_one_line(tmp_path, dead_server, capfd):
-    mirror = Mirror(dataclasses.replace(offline(tmp_path), mode="online"), ADDRESS, {})
-    mirror.log({"step": 0, "loss": 1.0})
-    mirror.finish({"status": "finished"})
-    (line,) = capfd.readouterr().err.splitlines()
-    assert line.startswith("warning: W&B failed (") and line.endswith("; it goes on offline; `wandb sync` sends it later")
-    assert [run["exit"][-1].get("exit_code", 0) for run in read_back(tmp_path)] == [0]
-    assert not list((tmp_path / "wandb").glob("run-*"))
-
-
-def test_an_export_to_a_dead_server_is_none(finished, tmp_path, dead_server, capfd):
-    config, run, _ = finished
-    online = dataclasses.replace(offline(tmp_path), mode="online")
-    assert not export(run, online, dataclasses.asdict(config))
-    (line,) = capfd.readouterr().err.splitlines()
-    assert line.endswith("; it was not exported") and not list((tmp_path / "wandb").glob("*run-*"))
-
-
-@pytest.mark.parametrize("mode", ["online", "offline"])
-def test_a_bad_address_is_told_once_and_as_it_is(tmp_path, monkeypatch, capfd, mode):
-    monkeypatch.setenv("WANDB_BASE_URL", "nonsense")
-    mirror = Mirror(dataclasses.replace(offline(tmp_path), mode=mode), ADDRESS, {})
-    (line,) = capfd.readouterr().err.splitlines()
-    assert mirror.run is None and "base_url: Input should be a valid URL" in line and line.endswith("; the run goes on without it")
-
-
-@pytest.mark.parametrize("home", [None, "/proc/1"])
-def test_without_a_home_the_cache_is_kept_with_the_runs(tmp_path, monkeypatch, capfd, home):
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.delenv("HOME") if home is None else monkeypatch.setenv("HOME", home)
-    mirror = Mirror(offline(tmp_path), ADDRESS, {})
-    mirror.log({"step": 0, "loss": 1.0})
-    mirror.finish({"status": "finished"})
-    assert capfd.readouterr() == ("", "") and (os.environ.get("HOME"), os.environ.get("XDG_CACHE_HOME")) == (home, None)
-    assert (tmp_path / "cache").is_dir() and len(list((tmp_path / "wandb").glob("offline-run-*"))) == 1
-
-
-def test_damaged_runs_are_not_exported_and_the_others_are(finished, tmp_path, monkeypatch, capsys):
-    _, run, _ = finished
-    folders = [tmp_path / name / ADDRESS for name in ("whole", "damaged", "config_alone", "nothing")]
-    for folder in folders[:3]:
-        shutil.copytree(run.folder, folder)
-    (folders[1] / files.METRICS).write_bytes(b"")
-    for path in folders[2].iterdir():
-        path.unlink() if path.name != files.CONFIG else None
-    exported = []
-    specification = importlib.util.spec_from_file_location("export_wandb", CONFIGS.parent / "scripts" / "export_wandb.py")
-    script = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(script)
-    monkeypatch.setattr(tracking, "start_wandb", lambda *_: exported.append(Recorder()) or exported[-1])
-    assert script.export_all(folders[::-1], offline(tmp_path)) == 2
-    said, complaints = capsys.readouterr()
-    assert said == f"exported {folders[0]}\n" and len(exported) == 1 and len(exported[0].logged) == 5
-    assert complaints.splitlines() == [
-        f"error: {folders[3]} holds no run",
-        f"error: {folders[2] / files.METRICS} is missing; the run has to be done again",
-        f"error: {folders[1] / files.METRICS} is damaged (its content is not what summary.json knows); delete it or the folder",
+def test_two_addresses_have_two_ids():
+    """Also those that are long and alike at the beginning or the end, or that differ in letters that W&B does not allow."""
+    long = ",".join(f"train.knob_{number}={number}" for number in range(20))
+    addresses = [f"experiment/quick/{arm}-s{seed},{long}" for arm in ("none", "batch") for seed in range(3)]
+    addresses += [f"experiment/quick/batch-s0,{long}{end}" for end in (",z=1", ",z=2")]
+    addresses += [
+        f"experiment/quick/batch-s0,train.trainable={pattern}" for pattern in ("a*b", "a+b", "a.b", "a-b", "a\u00e9b", "a\u00e8b")
     ]
+    assert len({wandb_id(address) for address in addresses}) == len(addresses)
+
+
+def test_a_users_own_ablations_are_marked_apart(tmp_path):
+    """Group and tag of a name that says more than arm and seed are their own, and all names are as short as W&B allows."""
+    for address in (ADDRESS, f"{ADDRESS},train.lr=0.25", f"{ADDRESS},{'x' * 150}=1"):
+        Mirror(offline(tmp_path), address, {}).finish(None)
+    runs = sorted((fragment["run"][0] for fragment in read_back(tmp_path)), key=lambda run: len(run["display_name"]))
+    assert [(run["run_group"], run["tags"]) for run in runs] == [
+        ("mnist_sigmoid", ["smoke"]), ("mnist_sigmoid (own)", ["smoke (own)"]), ("mnist_sigmoid (own)", ["smoke (own)"]),
+    ]  # fmt: skip
+    assert [run["display_name"] for run in runs[:2]] == ["batch-s0", "batch-s0,train.lr=0.25"] and len(runs[2]["display_name"]) == 128
+
+
+def test_exporting_replaces_fragments_and_exports(finished, tmp_path):
+    """Beside the two fragments of an interrupted run, and a second time; runs of other addresses stay."""
+    config, run, folder = finished
+    shutil.copytree(folder / "wandb", tmp_path / "wandb", symlinks=True)
+    other = tmp_path / "wandb" / f"offline-run-20250101_000000-other-{wandb_id(run.address)}"
+    other.mkdir()
+    (other / f"run-other-{wandb_id(run.address)}.wandb").touch()
+    for _ in range(2):
+        assert export(run, offline(tmp_path), dataclasses.asdict(config))
+        (left,) = fragments_of(run.address, tmp_path)
+    assert other.exists()
+    shutil.rmtree(other)
+    (rebuilt,) = read_back(tmp_path)
+    assert_mirrors(rebuilt["history"], run)
+
+
+def test_a_failed_export_keeps_the_fragments(finished, tmp_path, monkeypatch):
+    config, run, folder = finished
+    shutil.copytree(folder / "wandb", tmp_path / "wandb", symlinks=True)
+    monkeypatch.setattr(tracking, "start_wandb", failing)
+    assert not export(run, offline(tmp_path), dataclasses.asdict(config))
+    assert len(fragments_of(run.address, tmp_path)) == 2
+
+
+def test_an_export_online_starts_anew(monkeypatch, tmp_path):
+    """W&B goes on with a run that is resumed, and replaces one that is not."""
+    import wandb
+
+    asked = []
+    monkeypatch.setattr(wandb, "init", lambda **options: asked.append(options["resume"]) or failing())
+    online = dataclasses.replace(offline(tmp_path), mode="online")
+    Mirror(online, ADDRESS, {}, is_export=True)
+    Mirror(online, ADDRESS, {})
+    assert asked == [None, "allow", None]
