@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-RECORDS = "files damage archive packing extent cadence reading soundness lock record writing"
+RECORDS = "files own damage archive packing extent cadence reading soundness lock record writing"
 # From the ground up; within a floor from left to right. A name stands for the module and all that is in it.
 FLOORS = (
     ("config", "config.text", "config.schemas"),

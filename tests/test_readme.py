@@ -116,9 +116,9 @@ def test_report_commands(arguments, report, tmp_path, monkeypatch, capsys):
     script = loaded("report")
     monkeypatch.chdir(tmp_path)
     small = dataclasses.replace(report, chapters=report.chapters[-2:])
-    monkeypatch.setattr(script, "build_report", lambda root, tier, published: small)
+    monkeypatch.setattr("bn_repro.report.report.build_report", lambda root, tier, published: small)
     monkeypatch.setattr(sys, "argv", ["report.py", *arguments])
-    assert script.main() == 0
+    assert script.main(script.parse()) == 0
     assert "report: results/report/quick/report.html" in capsys.readouterr().out
     assert ("--wandb" in arguments) == bool(list(tmp_path.glob("results/wandb/wandb/offline-run-*")))
 

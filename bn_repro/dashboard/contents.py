@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bn_repro.figures.distributions import spread
-from bn_repro.launcher.grids import experiments, grid
 from bn_repro.measures.drift import INPUTS, layers_at
 from bn_repro.records.files import FIGURES
+from bn_repro.records.own import is_own
 from bn_repro.records.record import experiments_in, find_runs
 from bn_repro.verdicts.selection import NAME
 
@@ -50,8 +50,7 @@ def contents_of(tier: str, root: Path, report_folder: Path, only_mirrored: bool 
 def shown_in(root: Path, experiment: str, tier: str, only_mirrored: bool) -> Shown:
     """Read one experiment; it has no arms if none of its runs is to be shown. A user's own ablations are not its runs."""
     named = [(NAME.fullmatch(run.name), run) for run in find_runs(root, experiment, tier)]
-    own = arms_of(f"{experiment}/{tier}")
-    named = [(name, run) for name, run in named if name and (name["arm"] in own or not own)]
+    named = [(name, run) for name, run in named if name and not is_own(run.address)]
     mirrored = [(name, run) for name, run in named if not only_mirrored or run.config.get("wandb.mode") != "disabled"]
     if not mirrored:
         return Shown(experiment, (), (), (), (), False)
@@ -65,9 +64,3 @@ def shown_in(root: Path, experiment: str, tier: str, only_mirrored: bool) -> Sho
         tuple(sorted({name.split("/")[0] for name in metrics})),
         any(row.get("bias_norm") is not None for row in run.metrics),
     )
-
-
-def arms_of(experiment: str) -> set[str]:
-    """Name the arms of an experiment's own grids; none where there is no such file."""
-    points = [dict(override.split("=", 1) for override in point) for point in (grid(experiment) if experiment in experiments() else ())]
-    return {point.get("arm") or point["norm"] for point in points if "arm" in point or "norm" in point}

@@ -22,6 +22,7 @@ import numpy as np
 
 from bn_repro.config import WandbConfig
 from bn_repro.records import files
+from bn_repro.records.own import is_own
 from bn_repro.records.reading import flatten
 from bn_repro.records.record import DIVERGED, Run
 from bn_repro.records.soundness import check_finished
@@ -52,7 +53,7 @@ class Mirror:
         first_error = None
         for mode in modes:
             try:
-                self.run = start_wandb(settings, mode, address, config, **({"is_anew": True} if is_export else {}))
+                self.run = start_wandb(settings, mode, address, config, is_anew=is_export)
                 break
             except Exception as error:
                 first_error = first_error or error
@@ -101,6 +102,7 @@ def start_wandb(
     import wandb
 
     experiment, tier, name = address.split("/")
+    mark = OWN if job_type == "train" and is_own(address) else ""
     folder = Path(settings.folder)
     folder.mkdir(parents=True, exist_ok=True)
     fragments = set((folder / "wandb").glob("*"))
@@ -114,10 +116,10 @@ def start_wandb(
                 dir=settings.folder,
                 id=wandb_id(address),
                 resume="allow" if mode == "online" and not is_anew else None,
-                group=fitting(experiment + OWN if is_own(name) else experiment),
+                group=fitting(experiment + mark),
                 job_type=job_type,
                 name=fitting(name),
-                tags=[fitting(tier + OWN if is_own(name) else tier, LONGEST_TAG)],
+                tags=[fitting(tier + mark, LONGEST_TAG)],
                 config=config,
                 settings=wandb.Settings(silent=True, console="off", init_timeout=SECONDS_TO_CONNECT, x_disable_stats=True),
             )
@@ -188,11 +190,6 @@ def shortened(text: str, whole: str, length: int) -> str:
 def fitting(text: str, length: int = LONGEST) -> str:
     """Return what W&B shows, no longer than it allows."""
     return text if len(text) <= length else shortened(text, text, length)
-
-
-def is_own(name: str) -> bool:
-    """Say whether a run is a user's own ablation: whether its name says more than arm and seed."""
-    return "," in name
 
 
 def as_wandb_row(row: dict[str, Any], activations: dict[str, np.ndarray], config: dict[str, Any]) -> dict[str, Any]:

@@ -94,6 +94,14 @@ SCRIPTS = {
     "dashboard.py": ("--tier gpu", "--tier gup", "--project ''", "--entity ''", "--pusch"),
     "export_wandb.py": ("", "nope", ".", "--mode disabled .", "--folder /dev/null .", "--folder '' ."),
     "fetch_data.py": ("", "cifar", "mnist --folder ''", "mnist --folder /proc/x", "mnist --folder data --folder data"),
+    "report.py": ("--tier gup", "--tier gpu", "--wandb on", "--project x", "--wandb offline --folder /dev/null",
+                  "--wandb offline --entity ''",
+                  "--folder x --folder y", "nope", "--pusch"),
+    "compare.py": ("", "nope", "'*'", "nope --figure x.gif", "nope --figure /proc/x/y.svg", "nope --figure ''", "nope --metric ''",
+                   "nope --by ''", "nope --buy norm", "''"),
+    "publish.py": ("", "--tier gup", "--tier", "--tier quick --without nope", "--tier quick --without mnist_sigmoid --redraw",
+                   "--tier quick --unpack /dev/null", "--tier quick --unpack ''", "--tier quick extra"),
+    "rules.py": ("--mean-the-same", "x"),
     "benchmark.py": ("--rounds 0", "--rounds x", "--rounds \uff15", "--only all", "mistake"),
 }  # fmt: skip
 
