@@ -71,7 +71,7 @@ class Recorder:
     """Stand for a W&B run; fail in one method."""
 
     def __init__(self, failing_method=None):
-        self.logged, self.summary, self.exit_codes = [], {}, []
+        self.logged, self.summary, self.exit_codes, self.dir = [], {}, [], "files"
         if failing_method:
             setattr(self, failing_method, failing)
 
