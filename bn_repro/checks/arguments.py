@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import select
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -54,30 +55,26 @@ def answer(read: Callable[[], Request], act: Callable[[Request], int]) -> NoRetu
     """
     try:
         code = exit_code_of(read, act)
-        flush()
+        if sys.stdout is not None:  # as where it is closed
+            sys.stdout.flush()
     except OSError as error:
         code = FAILURE
-        if is_reader_gone():
+        if isinstance(error, BrokenPipeError) and is_reader_gone():
             code = READER_GONE
         else:
             print(f"error: {one_line(error)}", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter tries once more, and complains
+        if sys.stdout is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter tries once more, and complains
     sys.exit(code)
 
 
-def flush() -> None:
-    if sys.stdout is not None:  # as where it is closed
-        sys.stdout.flush()
-
-
 def is_reader_gone() -> bool:
-    try:
-        flush()
-    except BrokenPipeError:
-        return True
-    except OSError:
-        pass
-    return False
+    """Say whether standard output is a pipe that nobody reads."""
+    if sys.stdout is None:
+        return False
+    waiting = select.poll()
+    waiting.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in waiting.poll(0))
 
 
 def exit_code_of(read: Callable[[], Request], act: Callable[[Request], int]) -> int:

@@ -5,6 +5,7 @@ import os
 import random
 import resource
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -90,7 +91,10 @@ SCRIPTS = {
     "reproduce.py": ("--only nope", "--only covariate_shif", "--only inception/quick", "--only ''", "--tier gup", "--tier", "quick",
                      "--dry", "--tier quick --tier quick", "--jobs 0", "--jobs \uff15", "--jobs -1", "--jobs 1.5", "--jobs 1000000",
                      "--images-per-second 5", "--images-per-second nan --tier imagenet --dry-run",
-                     "--images-per-second \uff15 --tier imagenet --dry-run"),
+                     "--images-per-second \uff15 --tier imagenet --dry-run", "--slurm partition=x", "--launcher slrm",
+                     "--launcher local --slurm partitoin=x", "--launcher local --slurm partition", "--launcher local --jobs 2",
+                     "--launcher local --collect", "--jobs 2 --collect", "--launcher local --slurm partition=x partition=y",
+                     "--tier imagenet"),
     "dashboard.py": ("--tier gpu", "--tier gup", "--project ''", "--entity ''", "--pusch"),
     "export_wandb.py": ("", "nope", ".", "--mode disabled .", "--folder /dev/null .", "--folder '' ."),
     "fetch_data.py": ("", "cifar", "mnist --folder ''", "mnist --folder /proc/x", "mnist --folder data --folder data"),
@@ -116,9 +120,29 @@ def test_a_device_that_is_not_here_is_missed_without_torch(tmp_path):
     assert_refused(answers_to(lines, tmp_path))
 
 
-@pytest.mark.parametrize("script, words", [("train.py", "--help"), ("train.py", "experiment=mnist_sigmoid/smoke --cfg job")])
+def written_to(place, script, *words, **options):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / script), *words],
+        env=ENVIRONMENT,
+        stdout=place,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+@pytest.mark.parametrize(
+    "script, words", [("train.py", "--help"), ("train.py", "experiment=mnist_sigmoid/smoke --cfg job"), ("report.py", "--help")]
+)
 def test_an_output_that_is_full_is_told_in_one_line(script, words, tmp_path):
     with open("/dev/full", "w") as full:
-        command = [sys.executable, str(ROOT / "scripts" / script), *shlex.split(words)]
-        finished = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, stdout=full, stderr=subprocess.PIPE, text=True)
+        finished = written_to(full, script, *shlex.split(words), cwd=tmp_path)
     assert finished.returncode == 1 and finished.stderr == "error: [Errno 28] No space left on device\n"
+
+
+def test_a_reader_that_leaves_is_no_mistake(tmp_path):
+    read, write = os.pipe()
+    os.close(read)
+    finished = written_to(write, "train.py", "--help", cwd=tmp_path)
+    os.close(write)
+    assert (finished.returncode, finished.stderr) == (128 + signal.SIGPIPE, "")
