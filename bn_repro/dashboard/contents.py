@@ -49,16 +49,16 @@ def contents_of(tier: str, root: Path, report_folder: Path, only_mirrored: bool 
 
 def shown_in(root: Path, experiment: str, tier: str, only_mirrored: bool) -> Shown:
     """Read one experiment; it has no arms if none of its runs is to be shown. A user's own ablations are not its runs."""
-    named = [(NAME.fullmatch(run.name), run) for run in find_runs(root, experiment, tier)]
-    named = [(name, run) for name, run in named if name and not is_own(run.address)]
-    mirrored = [(name, run) for name, run in named if not only_mirrored or run.config.get("wandb.mode") != "disabled"]
+    runs = [(NAME.fullmatch(run.name), run) for run in find_runs(root, experiment, tier) if not is_own(run.address)]
+    named = [(name["arm"], run) for name, run in runs if name]
+    mirrored = [(arm, run) for arm, run in named if not only_mirrored or run.config.get("wandb.mode") != "disabled"]
     if not mirrored:
         return Shown(experiment, (), (), (), (), False)
     run = mirrored[0][1]
     metrics = {name for row in run.metrics for name in row if "/" in name}
     return Shown(
         experiment,
-        tuple(dict.fromkeys(name["arm"] for name, _ in mirrored)),
+        tuple(dict.fromkeys(arm for arm, _ in mirrored)),
         tuple(spread(layers_at(run.activations, INPUTS), MAX_LAYERS)),
         tuple(f"p{p:g}" for p in run.config["probe.percentiles"]),
         tuple(sorted({name.split("/")[0] for name in metrics})),
