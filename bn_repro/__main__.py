@@ -4,7 +4,7 @@ import ast
 import runpy
 import sys
 
-from bn_repro.config import nearest
+from bn_repro.checks.values import nearest
 from bn_repro.records.files import SHIPPED
 
 SCRIPTS = SHIPPED / "scripts"

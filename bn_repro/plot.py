@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bn_repro.config import nearest
+from bn_repro.checks.values import nearest
 from bn_repro.figures.distributions import Arrays, central_range, distances_to_final, draw_ridges, spread
 from bn_repro.figures.style import COLOURS, LINES, SETTINGS, STYLES, Style, thousands
 from bn_repro.measures.drift import layers_at

@@ -8,14 +8,34 @@ from bn_repro.launcher.signals import leave_on_signals
 if __name__ == "__main__":
     leave_on_signals()  # before the imports that take long
 
+from bn_repro.checks.arguments import Parser, answer, one_of, words
 from bn_repro.config import TIERS
-from bn_repro.dashboard.contents import contents_of
 from bn_repro.records.files import PUBLISHED, PUBLISHED_RUNS, REPORTS, RUNS
+from bn_repro.records.record import experiments_in
 
 MISSING = "wandb-workspaces is not installed; `.venv/bin/uv pip install --python .venv/bin/python wandb-workspaces` does it"
 
 
-def main(tier: str, project: str, entity: str | None, is_pushing: bool) -> int:
+def parse() -> argparse.Namespace:
+    """Read the command line.
+
+    Raises:
+        ValueError: one line that names the mistake; that a tier has no records is one.
+    """
+    parser = Parser(description="Make the W&B workspace and report of a tier, as code.")
+    parser.add_argument("--tier", default="quick", type=one_of(TIERS), help=f"{', '.join(TIERS)} (default: quick)")
+    parser.add_argument("--project", type=words, default="bn-repro", help="W&B project (default: bn-repro)")
+    parser.add_argument("--entity", type=words, help="W&B user or team; the login's if not given")
+    parser.add_argument("--push", action="store_true", help="make them in W&B; without it they are only told")
+    arguments = parser.parse_args()
+    tier = arguments.tier
+    if not experiments_in(RUNS, tier) and not experiments_in(PUBLISHED / tier / PUBLISHED_RUNS, tier):
+        raise ValueError(f"no records of tier {tier}; ./scripts/reproduce.sh --tier {tier} makes them")
+    return arguments
+
+
+def main(arguments: argparse.Namespace) -> int:
+    tier, project, entity = arguments.tier, arguments.project, arguments.entity
     try:
         from bn_repro.dashboard import dashboard
     except ModuleNotFoundError as error:
@@ -23,6 +43,7 @@ def main(tier: str, project: str, entity: str | None, is_pushing: bool) -> int:
             raise
         print(f"error: {MISSING}", file=sys.stderr)
         return 2
+    from bn_repro.dashboard.contents import contents_of
     from bn_repro.experiments.tracking import NOT_LOGGED_IN, is_logged_in, reason_of
 
     contents = contents_of(tier, RUNS, REPORTS / tier)
@@ -31,7 +52,7 @@ def main(tier: str, project: str, entity: str | None, is_pushing: bool) -> int:
     if not contents.experiments:
         print(f"error: no records of tier {tier}; ./scripts/reproduce.sh --tier {tier} makes them", file=sys.stderr)
         return 2
-    if not is_pushing:
+    if not arguments.push:
         print("\n".join(dashboard.outline(*dashboard.build(entity or "", project, contents))))
         print("nothing was sent; --push does it")
         return 0
@@ -48,10 +69,4 @@ def main(tier: str, project: str, entity: str | None, is_pushing: bool) -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
-    parser.add_argument("--tier", default="quick", choices=TIERS)
-    parser.add_argument("--project", default="bn-repro", help="W&B project")
-    parser.add_argument("--entity", help="W&B user or team; the login's if not given")
-    parser.add_argument("--push", action="store_true", help="make them in W&B; without it they are only told")
-    arguments = parser.parse_args()
-    sys.exit(main(arguments.tier, arguments.project, arguments.entity, arguments.push))
+    answer(parse, main)

@@ -11,16 +11,15 @@ from bn_repro.launcher.signals import leave_on_signals
 if __name__ == "__main__":
     leave_on_signals()  # before the imports that take long
 
-from bn_repro.config import TIERS, Config, differences, nearest
+from bn_repro.checks.arguments import Parser, answer, folder, one_of
+from bn_repro.checks.values import nearest, shown, told
+from bn_repro.config import TIERS, Config, differences
 from bn_repro.launcher.grids import configs_of, experiments
 from bn_repro.records import archive, files
 from bn_repro.records.damage import Damaged, read_whole
 from bn_repro.records.files import PUBLISHED, RUNS
 from bn_repro.records.record import Run, address_of, archive_of, experiments_in
 from bn_repro.records.thinning import published_files
-from bn_repro.report.first_page import with_results
-from bn_repro.report.page import write_report
-from bn_repro.report.report import build_report
 
 README, README_TIER = Path("README.md"), "long"
 MOST_NAMED = 5
@@ -32,14 +31,12 @@ def publish(tier: str, left_out: Sequence[str] = ()) -> int:
     Args:
         left_out: experiments whose runs are still to be made; their claims say NOT RUN.
     """
+    from bn_repro.report.first_page import with_results
+    from bn_repro.report.page import write_report
+    from bn_repro.report.report import build_report
+
     folder = PUBLISHED / tier
     names = {name.split("/")[0]: name for name in experiments(tier)}
-    unknown = [name for name in left_out if name not in names]
-    if unknown:
-        print(
-            f"error: --without {unknown[0]}: no such experiment{nearest(unknown[0], names)}; choices: {', '.join(names)}", file=sys.stderr
-        )
-        return 2
     configs = [config for experiment, name in names.items() if experiment not in left_out for config in configs_of(name)]
     if not configs:
         print(f"error: tier {tier} has no experiments", file=sys.stderr)
@@ -74,6 +71,10 @@ def publish(tier: str, left_out: Sequence[str] = ()) -> int:
 
 def redraw(tier: str) -> int:
     """Make a tier's published report anew from its published runs, after a change of the report alone."""
+    from bn_repro.report.first_page import with_results
+    from bn_repro.report.page import write_report
+    from bn_repro.report.report import build_report
+
     folder = PUBLISHED / tier
     if not (folder / files.PUBLISHED_RUNS).exists():
         print(f"error: tier {tier} is not published", file=sys.stderr)
@@ -118,15 +119,34 @@ def unpack(tier: str, folder: Path) -> int:
     return 0
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
-    parser.add_argument("--tier", required=True, choices=TIERS)
+def parse() -> argparse.Namespace:
+    """Read the command line.
+
+    Raises:
+        ValueError: one line that names the mistake.
+    """
+    parser = Parser(description="Pack a tier's complete records and their report into results/published.")
+    parser.add_argument("--tier", required=True, type=one_of(TIERS), help=", ".join(TIERS))
     help_text = "write the published run folders there instead, as training wrote them but for weights (default: results/unpacked)"
-    parser.add_argument("--unpack", type=Path, nargs="?", const=files.UNPACKED, metavar="FOLDER", help=help_text)
+    parser.add_argument("--unpack", type=folder, nargs="?", const=str(files.UNPACKED), metavar="FOLDER", help=help_text)
     without = "experiments to leave out, since their runs are still to be made"
     parser.add_argument("--without", nargs="+", default=[], metavar="EXPERIMENT", help=without)
     parser.add_argument("--redraw", action="store_true", help="make the published report anew from the published runs instead")
     arguments = parser.parse_args()
+    if bool(arguments.unpack) + bool(arguments.without) + arguments.redraw > 1:
+        raise ValueError("give one of --unpack, --without and --redraw")
+    names = [name.split("/")[0] for name in experiments(arguments.tier)]
+    for name in arguments.without:
+        if name not in names:
+            raise ValueError(f"--without {shown(name)}: no such experiment{nearest(name, names)}; {told(name, names)}")
+    return arguments
+
+
+def main(arguments: argparse.Namespace) -> int:
     if arguments.unpack:
-        sys.exit(unpack(arguments.tier, arguments.unpack))
-    sys.exit(redraw(arguments.tier) if arguments.redraw else publish(arguments.tier, arguments.without))
+        return unpack(arguments.tier, Path(arguments.unpack))
+    return redraw(arguments.tier) if arguments.redraw else publish(arguments.tier, arguments.without)
+
+
+if __name__ == "__main__":
+    answer(parse, main)

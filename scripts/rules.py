@@ -5,9 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bn_repro.checks.arguments import Parser, answer
 from bn_repro.records import files
-from bn_repro.studies import CLAIMS
-from bn_repro.verdicts.rule_history import read, updated
 
 ROOT = Path(__file__).parent.parent
 
@@ -16,15 +15,22 @@ def git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split(":")[0] + ". Commit the rules first, then this file, then run.")
+def parse() -> argparse.Namespace:
+    description = "Write down at which commit each claim's rule was last changed. Commit the rules first, then this file, then run."
+    parser = Parser(description=description)
     parser.add_argument("--means-the-same", action="store_true", help="the code changed in form alone; commits stay")
-    means_the_same = parser.parse_args().means_the_same
+    return parser.parse_args()
+
+
+def main(arguments: argparse.Namespace) -> int:
+    from bn_repro.studies import CLAIMS
+    from bn_repro.verdicts.rule_history import read, updated
+
     if git("status", "--porcelain", "--untracked-files=no", "bn_repro"):
         print("error: bn_repro/ has changes that are not committed; commit the rules first", file=sys.stderr)
         return 2
     before = read(ROOT)
-    after = updated(before, CLAIMS, git("rev-parse", "HEAD"), means_the_same)
+    after = updated(before, CLAIMS, git("rev-parse", "HEAD"), arguments.means_the_same)
     files.write_atomically(ROOT / files.RULES, files.as_json(after))
     changed = sum(before.get(id) != row for id, row in after.items())
     print(f"{changed} of {len(after)} rules changed, in {files.RULES}")
@@ -32,4 +38,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    answer(parse, main)

@@ -7,31 +7,32 @@ from bn_repro.launcher.signals import leave_on_signals
 if __name__ == "__main__":
     leave_on_signals()  # before the imports that take long
 
-import hydra
-from omegaconf import DictConfig
-
-from bn_repro.launcher.command_line import refuse_mistakes
-from bn_repro.launcher.grids import CONFIGS, MAIN_CONFIG, register_schema, run_name, to_config
+from bn_repro.checks.arguments import answer
+from bn_repro.launcher.command_line import Request, read
+from bn_repro.launcher.machine import refuse_launcher, refuse_what_is_missing
 
 
-def task(composed: DictConfig) -> None:
-    from hydra.core.hydra_config import HydraConfig
+def parse() -> Request | str:
+    """Return the runs that the command line asks for, or the text, such as the help."""
+    request = read(sys.argv[1:], refuse_what_is_missing)
+    refuse_launcher(request.launcher)
+    if not request.shows:
+        return request
 
-    config = to_config(composed)
-    config.name = run_name(config, HydraConfig.get().overrides.task)
+    from bn_repro.launcher.help import text_of
 
-    from bn_repro.launcher.runs import run_here
+    return text_of(request)
 
-    exit_code = run_here(config)
-    if exit_code:
-        sys.exit(exit_code)
+
+def act(asked: Request | str) -> int:
+    if isinstance(asked, str):
+        print(asked)
+        return 0
+
+    from bn_repro.launcher.sweep import do_runs
+
+    return do_runs(asked)
 
 
 if __name__ == "__main__":
-    try:
-        refuse_mistakes(sys.argv[1:])
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    register_schema()
-    hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=MAIN_CONFIG)(task)()
+    answer(parse, act)

@@ -12,7 +12,7 @@ import pytest
 from made_up_records import write_tier
 
 from bn_repro.comparison import command as comparison
-from bn_repro.launcher import grids, reproduce
+from bn_repro.launcher import grids, reproduce, reproduce_line
 from bn_repro.launcher.command_line import refuse_mistakes
 from bn_repro.launcher.grids import CONFIGS
 from bn_repro.report.first_page import END, FINDINGS, START, TABLE, between, with_results
@@ -87,7 +87,7 @@ def test_reproduction_commands_plan_their_runs(arguments, monkeypatch, capsys):
     monkeypatch.setattr(grids, "grid", lambda experiment: points_of(experiment)[:4])  # that all compose is tested in tests/launcher
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", ["reproduce.sh", *arguments, *([] if "--dry-run" in arguments else ["--dry-run"])])
-    assert reproduce.main() == 0
+    assert reproduce.main(reproduce_line.parse()) == 0
     assert re.search(r"^\d+ runs; about [\d?]", capsys.readouterr().out, re.M)
 
 
@@ -116,9 +116,9 @@ def test_report_commands(arguments, report, tmp_path, monkeypatch, capsys):
     script = loaded("report")
     monkeypatch.chdir(tmp_path)
     small = dataclasses.replace(report, chapters=report.chapters[-2:])
-    monkeypatch.setattr(script, "build_report", lambda root, tier, published: small)
+    monkeypatch.setattr("bn_repro.report.report.build_report", lambda root, tier, published: small)
     monkeypatch.setattr(sys, "argv", ["report.py", *arguments])
-    assert script.main() == 0
+    assert script.main(script.parse()) == 0
     assert "report: results/report/quick/report.html" in capsys.readouterr().out
     assert ("--wandb" in arguments) == bool(list(tmp_path.glob("results/wandb/wandb/offline-run-*")))
 

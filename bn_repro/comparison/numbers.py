@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from bn_repro.checks.values import nearest
 from bn_repro.comparison.runs import summary_of
 from bn_repro.comparison.settings import Setting, short_names, shown
-from bn_repro.config import nearest
 from bn_repro.records.record import DIVERGED, Run
 from bn_repro.verdicts.statistics import Mean
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
-from bn_repro.config import Config, nearest
+from bn_repro.checks.values import nearest
+from bn_repro.config import Config
 from bn_repro.records.record import Run
 
 BUNDLES = ("experiment", "tier", "arm")  # names of many values at once

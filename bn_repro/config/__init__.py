@@ -3,11 +3,7 @@
 This file and the command line's checks load no torch, so that a mistake is answered at once.
 """
 
-import difflib
-import math
-import operator
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
@@ -21,6 +17,9 @@ STEMS = ("separable", "dense", "pooled", "small")
 SCHEDULES = ("constant", "exponential", "cosine", "slanted_triangular")
 OPTIMIZERS = ("sgd", "adamw")
 PRECISIONS = ("float32", "bfloat16")
+MOST = 1_000_000_000  # of what is counted: steps, examples
+LARGEST_SEED = 2**64 - 1  # that torch takes
+LARGEST_RATE = 3.4e38  # that float32 takes
 BATCH_STATISTIC_NORMS = ("batch", "outside_gradient", "outside_gradient_center", "noisy_batch")
 
 
@@ -31,32 +30,43 @@ def knob(
     above: float | None = None,
     below: float | None = None,
     choices: tuple[str, ...] = (),
+    unit: str = "",
     changes_result: bool = True,
 ) -> Any:
     """Declare a field without default: low <= value <= high, above < value < below, or one of the choices."""
     bounds = {"low": low, "high": high, "above": above, "below": below}
-    return field(metadata={"meaning": meaning, **bounds, "choices": choices, "changes_result": changes_result})
+    return field(metadata={"meaning": meaning, **bounds, "choices": choices, "unit": unit, "changes_result": changes_result})
 
 
 @dataclass
 class DataConfig:
     name: str = knob("dataset", choices=DATASETS)
     folder: str = knob("where datasets are kept; of image_folder the one with train/<class>/ and val/<class>/", changes_result=False)
-    num_classes: int = knob("kinds of examples", low=2)
-    validation_size: int = knob("training examples set apart for validation", low=0)
-    split_seed: int = knob("seed of the choice of validation examples", low=0)
+    num_classes: int = knob("kinds of examples", low=2, high=1_000_000)
+    validation_size: int = knob("training examples set apart for validation", low=0, high=MOST, unit="examples")
+    split_seed: int = knob("seed of the choice of validation examples", low=0, high=LARGEST_SEED)
     evaluate_on: str = knob("which examples accuracy is measured on", choices=("validation", "test"))
-    evaluate_size: int | None = knob("the first so many of them during training; null takes all, as the last measurement does", low=1)
-    evaluate_batch: int = knob("examples of one forward pass of an evaluation", low=1, changes_result=False)
+    evaluate_size: int | None = knob(
+        "the first so many of them during training; null takes all, as the last measurement does", low=1, high=MOST, unit="examples"
+    )
+    evaluate_batch: int = knob("examples of one forward pass of an evaluation", low=1, high=100_000, unit="examples", changes_result=False)
 
 
 @dataclass
 class ImageDataConfig(DataConfig):
-    image_size: int | None = knob("side of the square to which images of a folder are cropped; null of images in memory", low=32)
+    image_size: int | None = knob(
+        "side of the square to which images of a folder are cropped; null of images in memory", low=32, high=1_024, unit="pixels"
+    )
     colour_jitter: float = knob("most by which brightness, contrast and saturation of images of a folder change, as a factor", low=0)
-    workers: int = knob("processes that decode images of a folder; 0 decodes in the training process", low=0, changes_result=False)
+    workers: int = knob(
+        "processes that decode images of a folder; 0 decodes in the training process",
+        low=0,
+        high=128,
+        unit="processes",
+        changes_result=False,
+    )
     binarize_at: float | None = knob("grey level in [0, 1) above which a pixel is 1; null keeps grey", low=0, below=1)
-    crop_padding: int = knob("pixels by which training images are shifted at most", low=0)
+    crop_padding: int = knob("pixels by which training images are shifted at most", low=0, high=1_024, unit="pixels")
     has_flips: bool = knob("mirror training images at random")
 
 
@@ -77,74 +87,88 @@ class ImageNetworkConfig(NetworkConfig):
 
 @dataclass
 class SigmoidMLPConfig(ImageNetworkConfig):
-    depth: int = knob("number of hidden layers", low=1)
-    width: int = knob("units of a hidden layer", low=1)
+    depth: int = knob("number of hidden layers", low=1, high=1_000_000, unit="layers")
+    width: int = knob("units of a hidden layer", low=1, high=1_000_000, unit="units")
     keep_bias: bool = knob("keep the bias that the norm's beta subsumes")
 
 
 @dataclass
 class InceptionConfig(ImageNetworkConfig):
     stem: str = knob("what stands before the modules", choices=STEMS)
-    stem_stride: int = knob("stride of the first convolution", low=1)
-    width: float = knob("factor of all numbers of filters", above=0)
-    projection_4c_4d: int = knob("filters of the pool projection of 4c and 4d: 128 as printed, 96 to match the printed outputs", low=8)
+    stem_stride: int = knob("stride of the first convolution", low=1, high=16, unit="pixels")
+    width: float = knob("factor of all numbers of filters", above=0, high=16)
+    projection_4c_4d: int = knob(
+        "filters of the pool projection of 4c and 4d: 128 as printed, 96 to match the printed outputs", low=8, high=1_024, unit="filters"
+    )
     has_lrn: bool = knob("local response normalization in the stem")
-    drop_rate: float = knob("dropout before the classifier", low=0, high=1)
-    per_activation_size: int | None = knob("side of the maps of module 5b, if its norms take each activation by itself", low=1)
+    drop_rate: float = knob("dropout before the classifier", low=0, below=1)
+    per_activation_size: int | None = knob(
+        "side of the maps of module 5b, if its norms take each activation by itself", low=1, high=1_024, unit="pixels"
+    )
     merge_reductions: bool = knob("run the 1x1 convolutions of one input as one")
 
 
 @dataclass
 class TrainConfig:
-    steps: int = knob("number of training steps", low=1)
-    batch_size: int = knob("examples of a step, of all ranks together", low=1)
+    steps: int = knob("number of training steps", low=1, high=MOST, unit="steps")
+    batch_size: int = knob("examples of a step, of all ranks together", low=1, high=MOST, unit="examples")
     sync_bn: bool = knob("let the batch norms of all ranks share their statistics, instead of each taking its part of the batch")
-    lr: float = knob("initial learning rate", above=0)
+    lr: float = knob("initial learning rate", above=0, high=LARGEST_RATE)
     optimizer: str = knob("update rule", choices=OPTIMIZERS)
     momentum: float = knob("momentum of SGD; of AdamW beta_1", low=0, high=1)
     beta_2: float = knob("decay of AdamW's mean square of gradients", low=0, below=1)
-    weight_decay: float = knob("L2 coefficient; of AdamW the decoupled decay", low=0)
-    clip_norm: float | None = knob("l2 norm to which a larger gradient is scaled; null leaves it", above=0)
+    weight_decay: float = knob("L2 coefficient; of AdamW the decoupled decay", low=0, high=LARGEST_RATE)
+    clip_norm: float | None = knob("l2 norm to which a larger gradient is scaled; null leaves it", above=0, high=LARGEST_RATE)
     schedule: str = knob("how the learning rate changes", choices=SCHEDULES)
     warmup: float = knob("share of the steps in which slanted_triangular rises to lr", above=0, below=1)
     final_lr_ratio: float = knob("last over first learning rate, unless constant; of slanted_triangular, over the highest", above=0, high=1)
     layer_lr_ratio: float = knob("learning rate of a text classifier's layer over that of the next layer; 1 is off", above=0, high=1)
-    unfreeze_every: int = knob("steps after which one more layer of a text classifier trains, from the head down; 0 is off", low=0)
+    unfreeze_every: int = knob(
+        "steps after which one more layer of a text classifier trains, from the head down; 0 is off", low=0, high=MOST, unit="steps"
+    )
     precision: str = knob("number format of forward and backward passes; weights stay float32", choices=PRECISIONS)
     is_compiled: bool = knob("compile the network's passes; with CUDA graphs on a GPU")
     trainable: str = knob("regular expression of the parameters that train; the others stay as initialized")
-    eval_every: int = knob("steps between two rows of metrics", low=1)
+    eval_every: int = knob("steps between two rows of metrics", low=1, high=MOST, unit="steps")
     row_spacing: float | None = knob(
         "most by which early rows are apart, as a share of their step, until eval_every is closer; null adds none", above=0, below=1
     )
-    stop_at_chance: int | None = knob("step from which a row of metrics whose accuracy is at chance ends the run; null never", low=1)
-    checkpoint_every: int = knob("steps between two checkpoints", low=1, changes_result=False)
-    population_batches: int = knob("training batches for the population statistics of Algorithm 2", low=1)
+    stop_at_chance: int | None = knob(
+        "step from which a row of metrics whose accuracy is at chance ends the run; null never", low=1, high=MOST, unit="steps"
+    )
+    checkpoint_every: int = knob("steps between two checkpoints", low=1, high=MOST, unit="steps", changes_result=False)
+    population_batches: int = knob(
+        "training batches for the population statistics of Algorithm 2", low=1, high=MOST, unit="training batches"
+    )
 
 
 @dataclass
 class BaseConfig:
     """What the plain Inception of a tier uses, so that the arms of section 4.2.1 can be multiples of it."""
 
-    lr: float | None = knob("its learning rate", above=0)
-    weight_decay: float = knob("its L2 coefficient", low=0)
+    lr: float | None = knob("its learning rate", above=0, high=LARGEST_RATE)
+    weight_decay: float = knob("its L2 coefficient", low=0, high=LARGEST_RATE)
     final_lr_ratio: float = knob("its last over first learning rate", above=0, high=1)
-    drop_rate: float = knob("its dropout before the classifier", low=0, high=1)
+    drop_rate: float = knob("its dropout before the classifier", low=0, below=1)
     colour_jitter: float = knob("its photometric distortions, where images are in a folder", low=0)
 
 
 @dataclass
 class ProbeConfig:
-    every: int = knob("steps between two activation records; 0 records none", low=0)
-    batch_size: int = knob("examples of the fixed probe batch", low=2)
-    percentiles: list[float] = knob("which percentiles", low=0, high=100)
-    num_units: int = knob("units of each layer whose own percentiles are recorded", low=1)
-    histogram_bins: int = knob("bins of the fixed-edge histogram", low=2)
-    gradient_shift_every: int = knob("steps between two measurements of the gradient shift; 0 makes none", low=0)
-    landscape_every: int = knob("steps between two measurements of the loss along the gradient; 0 makes none", low=0)
-    jacobian_every: int = knob("steps between two measurements of layer Jacobians; 0 makes none", low=0)
-    magnitudes_every: int = knob("steps between two measurements of how large activations and gradients are; 0 makes none", low=0)
-    num_layers: int = knob("layers, spread over the depth, whose gradient shift and Jacobian are measured", low=2)
+    every: int = knob("steps between two activation records; 0 records none", low=0, high=MOST, unit="steps")
+    batch_size: int = knob("examples of the fixed probe batch", low=2, high=MOST, unit="examples")
+    percentiles: list[float] = knob("which percentiles", low=0, high=100, unit="%")
+    num_units: int = knob("units of each layer whose own percentiles are recorded", low=1, high=1_000_000, unit="units")
+    histogram_bins: int = knob("bins of the fixed-edge histogram", low=2, high=100_000, unit="bins")
+    gradient_shift_every: int = knob("steps between two measurements of the gradient shift; 0 makes none", low=0, high=MOST, unit="steps")
+    landscape_every: int = knob(
+        "steps between two measurements of the loss along the gradient; 0 makes none", low=0, high=MOST, unit="steps"
+    )
+    jacobian_every: int = knob("steps between two measurements of layer Jacobians; 0 makes none", low=0, high=MOST, unit="steps")
+    magnitudes_every: int = knob(
+        "steps between two measurements of how large activations and gradients are; 0 makes none", low=0, high=MOST, unit="steps"
+    )
+    num_layers: int = knob("layers, spread over the depth, whose gradient shift and Jacobian are measured", low=2, high=MOST, unit="layers")
 
 
 @dataclass
@@ -162,9 +186,9 @@ class Config:
     arm: str = knob("name of what is compared")
     name: str = knob("last part of the run's address", changes_result=False)
     norm: str = knob("shorthand for network.norm", choices=NORMS)
-    seed: int = knob("seed of the initial weights and of the order of the examples", low=0)
+    seed: int = knob("seed of the initial weights and of the order of the examples", low=0, high=LARGEST_SEED)
     device: str = knob("torch device")
-    threads: int = knob("CPU threads of a run", low=1, changes_result=False)
+    threads: int = knob("CPU threads of a run", low=1, high=1_024, unit="threads", changes_result=False)
     results_folder: str = knob("where runs are recorded", changes_result=False)
     data: DataConfig = field()
     network: NetworkConfig = field()
@@ -172,95 +196,6 @@ class Config:
     base: BaseConfig = field()
     probe: ProbeConfig = field()
     wandb: WandbConfig = field()
-
-
-def check(config: Config) -> None:
-    """Refuse a config that cannot be meant.
-
-    Raises:
-        ValueError: one line that names the knob, its value and what it may be.
-    """
-    for name, value, metadata in walk(config):
-        check_value(name, value, metadata)
-    data, network, train = config.data, config.network, config.train
-    if network.norm in BATCH_STATISTIC_NORMS and train.batch_size < 2:
-        raise ValueError(f"train.batch_size={train.batch_size} has no variance; norm={network.norm} needs at least 2")
-    if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", config.device):
-        raise ValueError(f"device={config.device} is not a device; choices: cpu, cuda, cuda:N, mps")
-    check_percentiles(config.probe.percentiles)
-    try:
-        re.compile(train.trainable)
-    except re.error as error:
-        raise ValueError(f"train.trainable={train.trainable} is no regular expression: {error}") from error
-    for name in ("every", "gradient_shift_every", "landscape_every", "jacobian_every", "magnitudes_every"):
-        cadence = getattr(config.probe, name)
-        if cadence % train.eval_every:
-            raise ValueError(f"probe.{name}={cadence} must be a multiple of train.eval_every={train.eval_every}")
-        if cadence and network.name == "language_model" and name in ("jacobian_every", "magnitudes_every"):
-            raise ValueError(f"probe.{name}={cadence}: a language model calls no layer as a module that could be measured; 0 makes none")
-    if data.evaluate_on == "validation" and data.validation_size == 0:
-        raise ValueError("data.evaluate_on=validation needs data.validation_size above 0")
-    if isinstance(data, ImageDataConfig) != isinstance(network, ImageNetworkConfig):
-        raise ValueError(f"network.name={network.name} cannot read data.name={data.name}")
-    if isinstance(network, ImageNetworkConfig):
-        check_images(data, network)
-    else:
-        network.check(data)
-    if not getattr(network, "has_layer_groups", False):
-        for name, value, off in (("layer_lr_ratio", train.layer_lr_ratio, 1), ("unfreeze_every", train.unfreeze_every, 0)):
-            if value != off:
-                raise ValueError(f"train.{name}={value} needs network.name=text_classifier with network.is_frozen=false")
-    if train.sync_bn and not config.device.startswith("cuda"):
-        raise ValueError(f"train.sync_bn=true needs device=cuda, not {config.device}; torch synchronizes batch norms on GPUs alone")
-
-
-def check_percentiles(percentiles: list[float]) -> None:
-    """Refuse percentiles whose middle one is not the median that every measure of drift follows."""
-    written = f"probe.percentiles=[{','.join(f'{p:g}' for p in percentiles)}]"
-    if not percentiles:
-        raise ValueError(f"{written} is empty; the paper's are [15,50,85]")
-    if percentiles != sorted(set(percentiles)):
-        raise ValueError(f"{written} must ascend: [{','.join(f'{p:g}' for p in sorted(set(percentiles)))}]")
-    if len(percentiles) < 3 or len(percentiles) % 2 == 0 or percentiles[len(percentiles) // 2] != 50:
-        raise ValueError(f"{written} must have 50, the median, in the middle of as many lower as higher ones; the paper's are [15,50,85]")
-
-
-def check_images(data: ImageDataConfig, network: ImageNetworkConfig) -> None:
-    """Refuse knobs that would be without effect: images of a folder are not altered as those in memory are."""
-    if network.init == "gaussian" and network.init_std is None:
-        raise ValueError("network.init=gaussian needs network.init_std")
-    of_folders = {"image_size": data.image_size, "colour_jitter": data.colour_jitter}
-    of_memory = {"binarize_at": data.binarize_at, "crop_padding": data.crop_padding}
-    is_folder = data.name == "image_folder"
-    for name, value in (of_memory if is_folder else of_folders).items():
-        if value:
-            raise ValueError(f"data.{name}={value} has no effect on data.name={data.name}")
-    if is_folder and data.image_size is None:
-        raise ValueError("data.name=image_folder needs data.image_size")
-
-
-def check_value(name: str, value: Any, metadata: dict[str, Any]) -> None:
-    """Refuse a value that is not a choice, out of range, or no finite number; None passes where the type allows it.
-
-    Raises:
-        ValueError: one line.
-    """
-    choices = metadata.get("choices")
-    if choices and value not in choices:
-        raise ValueError(f"{name}={value} is not a choice{nearest(str(value), choices)}; choices: {', '.join(choices)}")
-    bounds = (
-        ("low", "at least", operator.ge),
-        ("above", "above", operator.gt),
-        ("high", "at most", operator.le),
-        ("below", "below", operator.lt),
-    )
-    for number in value if isinstance(value, list) else [value]:
-        if isinstance(number, float) and not math.isfinite(number):
-            raise ValueError(f"{name}={number} is not a finite number")
-        for bound, words, holds in bounds:
-            limit = metadata.get(bound)
-            if limit is not None and number is not None and not holds(number, limit):
-                raise ValueError(f"{name}={number} is out of range; it must be {words} {limit}")
 
 
 def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, dict[str, Any]]]:
@@ -283,13 +218,3 @@ def differences(config: Config, recorded: dict[str, Any]) -> list[str]:
         for name, value, metadata in walk(config)
         if metadata["changes_result"] and name in recorded and recorded[name] != value
     ]
-
-
-def nearest(word: str, choices: Iterable[str]) -> str:
-    """Return '; did you mean X?' for the closest choice, else nothing. The last part of a dotted name counts as well."""
-    choices = list(choices)
-    by_last_part = {choice.split(".")[-1]: choice for choice in reversed(choices)}
-    last = word.split(".")[-1]
-    found = difflib.get_close_matches(word, choices, n=1, cutoff=0.75)
-    found = found or [by_last_part[part] for part in difflib.get_close_matches(last, by_last_part, n=1, cutoff=0.6)]
-    return f"; did you mean {found[0]}?" if found else ""

@@ -2,23 +2,27 @@
 
 from dataclasses import dataclass
 
-from bn_repro.config import DataConfig, NetworkConfig, knob
+from bn_repro.config import MOST, DataConfig, NetworkConfig, knob
 
 
 @dataclass
 class TextDataConfig(DataConfig):
-    validation_size: int = knob("texts set apart for validation", low=1)
-    test_size: int = knob("texts set apart for testing", low=1)
-    num_labels: int | None = knob("labelled training texts, drawn by the run's seed, as many of each class; null takes all", low=2)
-    vocabulary_size: int = knob("tokens that texts are read as", low=300)
-    max_tokens: int = knob("last tokens of a text that are read; of a longer one the beginning is not", low=2)
+    validation_size: int = knob("texts set apart for validation", low=1, high=MOST, unit="texts")
+    test_size: int = knob("texts set apart for testing", low=1, high=MOST, unit="texts")
+    num_labels: int | None = knob(
+        "labelled training texts, drawn by the run's seed, as many of each class; null takes all", low=2, high=MOST, unit="texts"
+    )
+    vocabulary_size: int = knob("tokens that texts are read as", low=300, high=1_000_000, unit="tokens")
+    max_tokens: int = knob(
+        "last tokens of a text that are read; of a longer one the beginning is not", low=2, high=1_000_000, unit="tokens"
+    )
 
 
 @dataclass
 class BagOfWordsConfig(NetworkConfig):
     """A baseline that is no network; of `train` it uses nothing."""
 
-    max_words: int = knob("words in a row that count as one feature, at most", low=1)
+    max_words: int = knob("words in a row that count as one feature, at most", low=1, high=10, unit="words")
     penalties: list[float] = knob("strengths of the L2 penalty, of which the best on validation texts counts", above=0)
 
     def check(self, data: TextDataConfig) -> None:
@@ -35,10 +39,10 @@ class BagOfWordsConfig(NetworkConfig):
 
 @dataclass
 class AwdLstmConfig(NetworkConfig):
-    embedding: int = knob("features of a token and of the last layer", low=1)
-    hidden: int = knob("features of the layers between", low=1)
-    num_layers: int = knob("LSTM layers", low=1)
-    window: int = knob("tokens between two truncations of backpropagation", low=1)
+    embedding: int = knob("features of a token and of the last layer", low=1, high=100_000, unit="features")
+    hidden: int = knob("features of the layers between", low=1, high=100_000, unit="features")
+    num_layers: int = knob("LSTM layers", low=1, high=1_000, unit="layers")
+    window: int = knob("tokens between two truncations of backpropagation", low=1, high=1_000_000, unit="tokens")
     embedding_drop: float = knob("dropout of whole tokens' embeddings", low=0, below=1)
     input_drop: float = knob("dropout of the first layer's inputs, one mask a text", low=0, below=1)
     weight_drop: float = knob("dropout of hidden-to-hidden weights", low=0, below=1)
@@ -67,7 +71,7 @@ class LanguageModelConfig(AwdLstmConfig):
 class TextClassifierConfig(AwdLstmConfig):
     encoder: str | None = knob("<experiment>/<tier>/<name> of the language model's run to start from; null starts from random weights")
     is_frozen: bool = knob("leave the encoder as it is, without dropout, and train the head on its kept features")
-    head_width: int = knob("units between the head's two linear layers", low=1)
+    head_width: int = knob("units between the head's two linear layers", low=1, high=1_000_000, unit="units")
     head_drops: list[float] = knob("dropout before each of them", low=0, below=1)
 
     @property

@@ -6,6 +6,7 @@ from pathlib import Path
 from bn_repro.figures.distributions import spread
 from bn_repro.measures.drift import INPUTS, layers_at
 from bn_repro.records.files import FIGURES
+from bn_repro.records.own import is_own
 from bn_repro.records.record import experiments_in, find_runs
 from bn_repro.verdicts.selection import NAME
 
@@ -47,18 +48,19 @@ def contents_of(tier: str, root: Path, report_folder: Path, only_mirrored: bool 
 
 
 def shown_in(root: Path, experiment: str, tier: str, only_mirrored: bool) -> Shown:
-    """Read one experiment; it has no arms if none of its runs is to be shown."""
-    runs = [run for run in find_runs(root, experiment, tier) if not only_mirrored or run.config.get("wandb.mode") != "disabled"]
-    names = [NAME.match(run.name) for run in runs]
-    arms = dict.fromkeys(name["arm"] for name in names if name)
-    if not arms:
+    """Read one experiment; it has no arms if none of its runs is to be shown. A user's own ablations are not its runs."""
+    runs = [(NAME.fullmatch(run.name), run) for run in find_runs(root, experiment, tier) if not is_own(run.address)]
+    named = [(name["arm"], run) for name, run in runs if name]
+    mirrored = [(arm, run) for arm, run in named if not only_mirrored or run.config.get("wandb.mode") != "disabled"]
+    if not mirrored:
         return Shown(experiment, (), (), (), (), False)
-    metrics = {name for row in runs[0].metrics for name in row if "/" in name}
+    run = mirrored[0][1]
+    metrics = {name for row in run.metrics for name in row if "/" in name}
     return Shown(
         experiment,
-        tuple(arms),
-        tuple(spread(layers_at(runs[0].activations, INPUTS), MAX_LAYERS)),
-        tuple(f"p{p:g}" for p in runs[0].config["probe.percentiles"]),
+        tuple(dict.fromkeys(arm for arm, _ in mirrored)),
+        tuple(spread(layers_at(run.activations, INPUTS), MAX_LAYERS)),
+        tuple(f"p{p:g}" for p in run.config["probe.percentiles"]),
         tuple(sorted({name.split("/")[0] for name in metrics})),
-        any(row.get("bias_norm") is not None for row in runs[0].metrics),
+        any(row.get("bias_norm") is not None for row in run.metrics),
     )

@@ -66,7 +66,7 @@ def build_workspace(entity: str, project: str, contents: Contents) -> ws.Workspa
         sections=[ws.Section(name=name, panels=panels, is_open=place < NUM_OPEN) for place, (name, panels) in enumerate(sections.items())],
         settings=ws.WorkspaceSettings(x_axis="step", group_by_prefix="first", max_runs=MAX_RUNS),
         runset_settings=ws.RunsetSettings(
-            filters=expr.And(expr.Config("tier") == contents.tier),
+            filters=expr.And(expr.Config("tier") == contents.tier, expr.Metric("Group").isin(groups_of(contents))),
             groupby=[expr.Metric("Group"), expr.Config("arm")],
             pinned_columns=["summary:final/accuracy", "summary:eval/accuracy.max", "summary:final/steps", "summary:final/diverged"],
         ),
@@ -85,7 +85,7 @@ def build_report(entity: str, project: str, contents: Contents) -> wr.Report:
     if contents.figures:
         blocks += [wr.H2("Figures"), wr.PanelGrid(runsets=[reported], panels=in_rows(figure_panels(contents.figures)))]
     for each in contents.experiments:
-        mine = (expr.Metric("Group") == each.experiment, expr.Metric("JobType") == "train")
+        mine = (expr.Metric("Group") == each.experiment, expr.Metric("JobType") == "train", expr.Config("arm").isin(list(each.arms)))
         blocks += [wr.H2(each.experiment), wr.PanelGrid(runsets=[runs(each.experiment, *mine)], panels=in_rows(experiment_panels(each)))]
         if each.layers:
             blocks += [wr.H3("Drift by layer"), wr.PanelGrid(runsets=[reported], panels=in_rows(drift_panels(each.experiment)))]
@@ -94,6 +94,11 @@ def build_report(entity: str, project: str, contents: Contents) -> wr.Report:
             blocks += [wr.H3(f"Histograms: {arm}"), wr.PanelGrid(runsets=[of_arm], panels=in_rows(histogram_panels(each.layers)))]
     title = f"Batch Normalization, claim by claim: tier {contents.tier}"
     return wr.Report(entity=entity, project=project, title=title, blocks=blocks, width="fluid")
+
+
+def groups_of(contents: Contents) -> list[str]:
+    """Name W&B's groups of the runs that are shown: the experiments' own, without a user's ablations, and the report's."""
+    return [JOB_TYPE, *(each.experiment for each in contents.experiments)]
 
 
 def experiment_panels(shown: Shown) -> list[Any]:

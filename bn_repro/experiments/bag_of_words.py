@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from bn_repro.baselines.bag_of_words import predictions
-from bn_repro.config import Config, check
+from bn_repro.checks.configs import check
+from bn_repro.config import Config
 from bn_repro.data.reviews import labelled
 from bn_repro.data.text import load_reviews
 from bn_repro.experiments.environment import environment

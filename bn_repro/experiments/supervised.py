@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from bn_repro.config import Config, check
+from bn_repro.checks.configs import check
+from bn_repro.config import Config
 from bn_repro.experiments.environment import available_device
 from bn_repro.experiments.image_task import image_task
 from bn_repro.experiments.probing import activation_probe, generator_of, measures_before_step

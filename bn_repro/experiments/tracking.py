@@ -7,8 +7,10 @@ W&B makes a section of what stands before the first slash of a series' name:
     final/<measure>         the run's summary
 """
 
+import hashlib
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,11 +22,15 @@ import numpy as np
 
 from bn_repro.config import WandbConfig
 from bn_repro.records import files
+from bn_repro.records.own import is_own
 from bn_repro.records.reading import flatten
 from bn_repro.records.record import DIVERGED, Run
 from bn_repro.records.soundness import check_finished
 
 SECONDS_TO_CONNECT = 20
+LONGEST, LONGEST_TAG = 128, 64  # letters that W&B allows in ids, names and groups, and in tags
+DIGEST = 10  # letters
+OWN = " (own)"  # ends the group and the tag of a user's own ablations, which are no runs of the paper's comparison
 NAMES = {"step": "step", "accuracy": "eval/accuracy", "loss": "eval/loss", "train_loss": "train/loss", "probe_loss": "probe/loss"}
 NOT_LOGGED_IN = "not logged in to Weights & Biases; `wandb login` does it, or set WANDB_API_KEY"
 KEPT = {"eval/accuracy": "max,last", "eval/loss": "min,last", "train/loss": "min,last"}  # in the summary, of all rows
@@ -47,7 +53,7 @@ class Mirror:
         first_error = None
         for mode in modes:
             try:
-                self.run = start_wandb(settings, mode, address, config)
+                self.run = start_wandb(settings, mode, address, config, is_anew=is_export)
                 break
             except Exception as error:
                 first_error = first_error or error
@@ -85,11 +91,18 @@ def reason_of(error: Exception) -> str:
     return f"{type(error).__name__}: {': '.join(lines[1:3]) if 'validation error' in lines[0] else lines[0]}"
 
 
-def start_wandb(settings: WandbConfig, mode: str, address: str, config: dict[str, Any], job_type: str = "train") -> Any:
-    """Start a W&B run; of an attempt that fails nothing is left."""
+def start_wandb(
+    settings: WandbConfig, mode: str, address: str, config: dict[str, Any], job_type: str = "train", is_anew: bool = False
+) -> Any:
+    """Start a W&B run; of an attempt that fails nothing is left.
+
+    Args:
+        is_anew: replace what W&B has under the address's id, instead of going on with it.
+    """
     import wandb
 
     experiment, tier, name = address.split("/")
+    mark = OWN if job_type == "train" and is_own(address) else ""
     folder = Path(settings.folder)
     folder.mkdir(parents=True, exist_ok=True)
     fragments = set((folder / "wandb").glob("*"))
@@ -102,11 +115,11 @@ def start_wandb(settings: WandbConfig, mode: str, address: str, config: dict[str
                 mode=mode,
                 dir=settings.folder,
                 id=wandb_id(address),
-                resume="allow" if mode == "online" else None,
-                group=experiment,
+                resume="allow" if mode == "online" and not is_anew else None,
+                group=fitting(experiment + mark),
                 job_type=job_type,
-                name=name,
-                tags=[tier],
+                name=fitting(name),
+                tags=[fitting(tier + mark, LONGEST_TAG)],
                 config=config,
                 settings=wandb.Settings(silent=True, console="off", init_timeout=SECONDS_TO_CONNECT, x_disable_stats=True),
             )
@@ -159,8 +172,24 @@ def is_logged_in() -> bool:
 
 
 def wandb_id(address: str) -> str:
-    """Turn an address into the letters that W&B allows in an id."""
-    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in address)[-128:]
+    """Turn an address into the letters that W&B allows in an id; two addresses never have one id.
+
+    What stands between words becomes a hyphen. Where other letters are lost, or the end, a digest of the address stands for them.
+    """
+    spelled = re.sub(r"[/,=]", "-", address)
+    allowed = re.sub(r"[^A-Za-z0-9_.-]", "-", spelled)
+    return allowed if allowed == spelled and len(allowed) <= LONGEST else shortened(allowed, address, LONGEST)
+
+
+def shortened(text: str, whole: str, length: int) -> str:
+    """Return the start of a text, and a digest of the whole that it is of, in so many letters at most."""
+    digest = hashlib.sha256(whole.encode()).hexdigest()[:DIGEST]
+    return f"{text[: length - DIGEST - 1]}-{digest}"
+
+
+def fitting(text: str, length: int = LONGEST) -> str:
+    """Return what W&B shows, no longer than it allows."""
+    return text if len(text) <= length else shortened(text, text, length)
 
 
 def as_wandb_row(row: dict[str, Any], activations: dict[str, np.ndarray], config: dict[str, Any]) -> dict[str, Any]:
@@ -199,7 +228,9 @@ def is_finite(value: Any) -> bool:
 
 
 def export(run: Run, settings: WandbConfig, config: dict[str, Any]) -> bool:
-    """Rebuild a clean W&B run from a record, whatever fragments its training left; say whether W&B took all of it.
+    """Rebuild a clean W&B run from a record, in the place of all fragments that its training and exports before left.
+
+    Returns whether W&B took all of it; if not, the fragments stay.
 
     Raises:
         Damaged: a file of the run is not what was written, or is missing; nothing is exported then.
@@ -209,10 +240,19 @@ def export(run: Run, settings: WandbConfig, config: dict[str, Any]) -> bool:
     rows, activations, summary = run.metrics, run.activations, run.summary if run.has_summary else None
     row_of_step = {int(step): row for row, step in enumerate(activations.get("step", ()))}
     mirror = Mirror(settings, run.address, config, is_export=True)
+    made = Path(mirror.run.dir).resolve().parent if mirror.run is not None else None
     for row in rows:
         at = row_of_step.get(row["step"])
         arrays = {} if at is None else {name: array[at] for name, array in activations.items() if name != "step"}
         mirror.log(row, arrays)
     is_whole = mirror.run is not None
     mirror.finish(summary)
+    for fragment in fragments_of(run.address, Path(settings.folder)) if is_whole else ():
+        if fragment != made:
+            files.delete(fragment)
     return is_whole
+
+
+def fragments_of(address: str, folder: Path) -> list[Path]:
+    """List the folders of offline W&B runs of an address."""
+    return sorted(file.parent for file in folder.resolve().glob(f"wandb/offline-run-*/run-{wandb_id(address)}.wandb"))

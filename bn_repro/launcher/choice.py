@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bn_repro.config import nearest
+from bn_repro.checks.values import nearest
 from bn_repro.launcher.grids import experiments
 from bn_repro.studies.study import Study
 

@@ -1,126 +1,203 @@
-"""What a command line asks for, and every mistake in it, found before torch is loaded."""
+"""What a training command line asks for, and every mistake in it, found before torch is loaded."""
 
 import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
-from hydra import compose
-from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
-from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig, OmegaConf
 
-from bn_repro.config import Config, nearest
-from bn_repro.launcher.grids import (
-    CONFIGS,
-    MAIN_CONFIG,
-    first_line,
-    hydra_ready,
-    knob_names,
-    parsed,
-    swept,
-    to_config,
-    values_of,
+from bn_repro.checks.arguments import Parser
+from bn_repro.checks.configs import too_many, without_effect
+from bn_repro.checks.values import shown
+from bn_repro.config import Config
+from bn_repro.launcher.grids import composed, config_of, is_group, parent_and_key, parsed, swept, values_of
+from bn_repro.launcher.refusals import (
+    MOST_RUNS,
+    fields_among,
+    in_time,
+    refuse_choice,
+    refuse_forms,
+    refuse_launcher,
+    refuse_letters,
+    refuse_values,
 )
 
-MOST_POINTS = 12  # of a grid that is checked whole; each takes some 30 ms
+DESCRIPTION = "Train one run, or with -m a grid."
+Point = tuple[str, ...]  # the overrides of one run
+Check = Callable[[Config], None]
 
 
-def refuse_mistakes(arguments: Sequence[str]) -> None:
-    """Check a training command line before anything is loaded or written.
+@dataclass
+class Request:
+    """What a command line asks for.
+
+    Args:
+        runs: the overrides of each run, and its config.
+        refused: why further runs of the line's own sweep cannot be, one line each.
+        launcher: overrides of Hydra's launcher; none for runs one after another in this process.
+        shows: "help", "config" or "completion" instead of runs.
+        words: what follows -sc.
+    """
+
+    runs: list[tuple[Point, Config]] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    launcher: list[str] = field(default_factory=list)
+    shows: str = ""
+    words: list[str] = field(default_factory=list)
+
+
+def parser() -> Parser:
+    made = Parser(description=DESCRIPTION, add_help=False)
+    made.add_argument("-h", "--help", action="store_true", help="show this help: flags, groups and every knob")
+    made.add_argument("-m", "--multirun", action="store_true", help="sweep: a knob may have several values, as norm=none,batch")
+    made.add_argument("-c", "--cfg", metavar="job", help="show the config of the run instead of doing it")
+    made.add_argument("-sc", "--shell-completion", action="store_true", help="with install=SHELL: print what turns tab completion on")
+    made.add_argument("overrides", nargs="*", metavar="knob=value")
+    return made
+
+
+def read(arguments: Sequence[str], is_possible: Callable[[Config], None] = lambda _: None) -> Request:
+    """Find out what a command line asks for, before anything is loaded or written.
+
+    Args:
+        is_possible: raises ValueError for a run that this machine cannot do.
 
     Raises:
         ValueError: one line that names the mistake and the nearest valid choice.
     """
-    flags, unknown = get_args_parser().parse_known_args(list(arguments))
-    if unknown:
-        raise ValueError(f"{unknown[0]}: there is no such flag; --help lists them")
-    if flags.help or flags.hydra_help or flags.cfg or flags.info:
-        return
-    overrides = parsed(flags.overrides)
-    refuse_forms(overrides, flags.multirun)
-    with hydra_ready():
-        # Hydra's own groups have choices of plugins, too; composing checks them.
-        is_group = {o.key_or_group: (CONFIGS / o.key_or_group).is_dir() and not o.key_or_group.startswith("hydra/") for o in overrides}
-        for override in overrides:
-            if is_group[override.key_or_group]:
-                refuse_choice(override)
-        groups = [values_of(o)[0] for o in overrides if is_group[o.key_or_group]]
-        names = knob_names(compose_or_explain(groups))
-        for override in overrides:
-            name = override.key_or_group
-            if not (is_group[name] or name in names or name.startswith(("hydra.", "hydra/"))):
-                raise ValueError(f"{override.input_line}: there is no knob {name}{nearest(name, [*names, *group_names()])}")
-        knobs = [o for o in overrides if not o.key_or_group.startswith(("hydra.", "hydra/"))]
-        hydras = [o.input_line for o in overrides if o not in knobs]
-        for point in points_to_check({**own_grid(overrides), **{o.key_or_group: values_of(o) for o in knobs}}):
-            to_config(compose_or_explain([*point, *hydras]))
+    flags = parser().parse_args(arguments)
+    if flags.help:
+        return Request(shows="help")
+    if flags.shell_completion:
+        return Request(shows="completion", words=flags.overrides)
+    if flags.cfg not in (None, "job"):
+        raise ValueError(f"--cfg {shown(flags.cfg)} is not a choice; choices: job")
+    request = read_line(flags.overrides, flags.multirun, is_possible)
+    request.shows = "config" if flags.cfg else ""
+    return request
 
 
-def refuse_forms(overrides: Sequence[Override], is_multirun: bool) -> None:
-    """Refuse what Hydra accepts in silence: additions, deletions, empty values, repeats, a sweep over experiments."""
-    seen = set()
-    for override in overrides:
-        name, text = override.key_or_group, override.input_line
-        if override.is_add() or override.is_force_add():
-            raise ValueError(f"{text}: nothing can be added; leave the + out to change {name}{nearest(name, knob_names_of_schema())}")
-        if override.is_delete():
-            raise ValueError(f"{text}: nothing can be deleted; give {name} another value")
-        if override.value() in ("", None) and text.endswith("="):
-            raise ValueError(f"{text}: {name} has no value{nearest(name, knob_names_of_schema())}")
-        if name == "name":
-            raise ValueError(f"{text}: the name is made from the other overrides; leave it out")
-        if name in seen:
-            raise ValueError(f"{text}: {name} is given twice")
-        if name == "experiment" and override.is_sweep_override():
-            raise ValueError(f"{text}: sweep one experiment at a time; the grids inside several would be ignored")
-        if override.is_sweep_override() and not is_multirun and name.split("/")[0].split(".")[0] != "hydra":
-            raise ValueError(f"{text}: several values need -m before them")
-        seen.add(name)
+def refuse_mistakes(arguments: Sequence[str]) -> None:
+    """Raise ValueError, one line, if anything of a command line is refused."""
+    for refusal in read(arguments).refused:
+        raise ValueError(refusal)
 
 
-def refuse_choice(override: Override) -> None:
-    group = override.key_or_group
-    choices = sorted(str(path.relative_to(CONFIGS / group).with_suffix("")) for path in (CONFIGS / group).rglob("*.yaml"))
-    for value in values_of(override):
-        choice = value.split("=", 1)[1]
-        if choice not in choices:
-            raise ValueError(f"{group}={choice} is not a choice{nearest(choice, choices)}; choices: {', '.join(choices)}")
+def read_line(texts: Sequence[str], is_multirun: bool, is_possible: Check) -> Request:
+    """Do what `read` does for overrides alone."""
+    for text in texts:
+        refuse_letters(text)
+    overrides = parsed(texts)
+    refuse_forms(overrides, is_multirun)
+    hydras = [o for o in overrides if o.is_hydra_override()]
+    refuse_launcher(hydras)
+    groups = [o for o in overrides if is_group(o.key_or_group)]
+    knobs = [o for o in overrides if o not in hydras and o not in groups]
+    for override in groups:
+        refuse_choice(override)
+    kinds = kinds_of(groups)
+    for override in knobs:
+        refuse_values(override, fields_among(override, kinds))
+    launcher = [o.input_line for o in hydras]
+    # What this machine lacks, a cluster may have.
+    return request_of(groups, knobs, launcher, (lambda _: None) if any("slurm" in text for text in launcher) else is_possible)
 
 
-def own_grid(overrides: Sequence[Override]) -> dict[str, list[str]]:
+def kinds_of(groups: Sequence[Override]) -> list[DictConfig]:
+    """Compose a run of each kind of data and network that a line chooses, of other groups with their first choices.
+
+    Raises:
+        ValueError: no choice can be composed.
+    """
+    choices = [values_of(o) if o.key_or_group in ("data", "network") else values_of(o)[:1] for o in groups]
+    found, first_error = [], None
+    for point in itertools.product(*choices):
+        try:
+            found.append(composed(point))
+        except ValueError as error:
+            first_error = first_error or error
+    if first_error and not found:
+        raise first_error
+    return found
+
+
+def request_of(groups: Sequence[Override], knobs: Sequence[Override], launcher: list[str], is_possible: Check) -> Request:
+    """Spell out the line's grid and check every run of it.
+
+    A run that cannot be is left out of a sweep that the line itself makes; else the line is refused.
+    """
+    values = own_grid(groups) | {o.key_or_group: values_of(o) for o in (*groups, *knobs)}
+    number = math.prod(map(len, values.values()))
+    if number > MOST_RUNS:
+        raise ValueError(f"the line asks for {number:_} runs; at most {MOST_RUNS:_} are done at once")
+    said = [o.key_or_group for o in knobs]
+    goes_on = any(o.is_sweep_override() for o in (*groups, *knobs))
+    pattern = next((o.input_line for o in knobs if o.key_or_group == "train.trainable"), "")
+    request = Request(launcher=launcher)
+    for point in itertools.product(*values.values()):
+        try:
+            with in_time(pattern) if pattern else nullcontext():
+                config = config_of(point)
+            refuse_too_much(config, point, said)
+            is_possible(config)
+        except ValueError as error:
+            if not goes_on:
+                raise
+            request.refused.append(str(error))
+        else:
+            request.runs.append((point, config))
+    if not request.runs:
+        raise ValueError(request.refused[0])
+    refuse_idle(request.runs, said)
+    refuse_twins(request.runs)
+    return request
+
+
+def own_grid(groups: Sequence[Override]) -> dict[str, list[str]]:
     """Return the values of the chosen experiment's own grid, by knob; empty without an experiment."""
-    chosen = [values_of(o)[0].split("=", 1)[1] for o in overrides if o.key_or_group == "experiment"]
-    return (
-        {o.key_or_group: values_of(o) for o in parsed([f"{name}={values}" for name, values in swept(chosen[0]).items()])} if chosen else {}
-    )
+    chosen = [str(o.value()) for o in groups if o.key_or_group == "experiment"]
+    grid = swept(chosen[0]) if chosen else {}
+    return {o.key_or_group: values_of(o) for o in parsed([f"{name}={values}" for name, values in grid.items()])}
 
 
-def points_to_check(values: dict[str, list[str]]) -> list[tuple[str, ...]]:
-    """Return all points of a small grid; of a large one, every value beside the first values of the others."""
-    if math.prod(map(len, values.values())) <= MOST_POINTS:
-        return list(itertools.product(*values.values()))
-    firsts = {name: options[0] for name, options in values.items()}
-    return [tuple({**firsts, name: value}.values()) for name, options in values.items() for value in options]
+def refuse_too_much(config: Config, point: Point, said: Sequence[str]) -> None:
+    """Refuse what the line says and there is less of; a value that an experiment brings then means all there is."""
+    for name, why in too_many(config):
+        if name in said and is_changed(config, point, name):
+            raise ValueError(f"{name}={shown(value_of(config, name))} {why}")
 
 
-def compose_or_explain(overrides: list[str]) -> DictConfig:
-    try:
-        return compose(MAIN_CONFIG, overrides=overrides)
-    except (HydraException, OmegaConfBaseException) as error:
-        cause: Any = error.__cause__ or error
-        raise ValueError(f"{first_line(error)} ({first_line(cause)})" if cause is not error else first_line(error)) from error
+def refuse_idle(runs: Sequence[tuple[Point, Config]], said: Sequence[str]) -> None:
+    """Refuse a knob that changes none of the runs."""
+    for name in said:
+        reasons = [dict(without_effect(config)).get(name) for _, config in runs]
+        if name.startswith("base.") and not any(f"${{{name}}}" in OmegaConf.to_yaml(composed(groups_of(point))) for point, _ in runs):
+            reasons = ["without an arm that is a multiple of it, as arm=bn_x5"]
+        if all(reasons) and any(is_changed(config, point, name) and value_of(config, name) is not None for point, config in runs):
+            raise ValueError(f"{name}={shown(value_of(runs[0][1], name))} has no effect {reasons[0]}")
 
 
-def knob_names_of_schema(schema: type = Config, prefix: str = "") -> list[str]:
-    names: list[str] = []
-    for one in fields(schema):
-        names += knob_names_of_schema(one.type, f"{prefix}{one.name}.") if is_dataclass(one.type) else [prefix + one.name]
-    return names
+def refuse_twins(runs: Sequence[tuple[Point, Config]]) -> None:
+    names = [config.name for _, config in runs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two runs would be called {shown(name)}; give what they differ in once")
 
 
-def group_names() -> list[str]:
-    return [path.name for path in CONFIGS.iterdir() if path.is_dir()]
+def groups_of(point: Point) -> Point:
+    return tuple(override for override in point if is_group(override.split("=")[0]))
+
+
+def value_of(config: Config, name: str) -> Any:
+    return reduce(getattr, name.split("."), config)
+
+
+def is_changed(config: Config, point: Point, name: str) -> bool:
+    """Say whether the line gives a knob another value than the point's groups do."""
+    before = composed(groups_of(point))
+    return OmegaConf.is_missing(*parent_and_key(before, name)) or OmegaConf.select(before, name) != value_of(config, name)

@@ -2,9 +2,11 @@
 
 import copy
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any
 
 import yaml
@@ -16,8 +18,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bn_repro.config import Config, ImageDataConfig, InceptionConfig, SigmoidMLPConfig, check, walk
-from bn_repro.config.text import BagOfWordsConfig, LanguageModelConfig, TextClassifierConfig, TextDataConfig
+from bn_repro.checks.configs import check
+from bn_repro.checks.values import LONGEST_NAME, nearest, shown
+from bn_repro.config import Config, walk
+from bn_repro.config.schemas import DATA, NETWORKS
 from bn_repro.records.files import SHIPPED
 from bn_repro.records.record import address_of
 
@@ -40,13 +44,9 @@ def register_schema() -> None:
     OmegaConf.register_new_resolver("power", lambda value, exponent: value**exponent, replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=Composed)
-    store.store(group="data", name="image_schema", node=ImageDataConfig)
-    store.store(group="data", name="text_schema", node=TextDataConfig)
-    store.store(group="network", name="sigmoid_mlp_schema", node=SigmoidMLPConfig)
-    store.store(group="network", name="inception_schema", node=InceptionConfig)
-    store.store(group="network", name="bag_of_words_schema", node=BagOfWordsConfig)
-    store.store(group="network", name="language_model_schema", node=LanguageModelConfig)
-    store.store(group="network", name="text_classifier_schema", node=TextClassifierConfig)
+    for group, schemas in (("data", DATA), ("network", NETWORKS)):
+        for name, schema in schemas.items():
+            store.store(group=group, name=f"{name}_schema", node=schema)
 
 
 @contextmanager
@@ -67,22 +67,32 @@ def to_config(composed: DictConfig) -> Config:
         raise ValueError(f"{missing[0]} has no value; give {missing[0]}=VALUE, or an experiment that sets it")
     try:
         config = OmegaConf.to_object(composed)
-    except OmegaConfBaseException as error:
-        raise ValueError(first_line(error)) from error
+    except (OmegaConfBaseException, RecursionError) as error:
+        raise ValueError(f"{getattr(error, 'full_key', None) or 'a knob'}: {first_line(error)}") from error
     config = Config(**{one.name: getattr(config, one.name) for one in fields(Config)})
     check(config)
     return config
 
 
 def run_name(config: Config, overrides: Sequence[str]) -> str:
-    """Return `<arm>-s<seed>` and every other override that changes results, in alphabetical order."""
+    """Return `<arm>-s<seed>` and every other override that changes results, in alphabetical order.
+
+    Raises:
+        ValueError: no folder can be called so.
+    """
     spoken = {"experiment", "arm", "seed", "name"} | {
         name for name, _, metadata in walk(config) if not metadata.get("changes_result", True)
     }
     if config.arm == config.norm:
         spoken.add("norm")
     others = sorted(override for override in overrides if override.split("=")[0] not in spoken)
-    return ",".join([f"{config.arm}-s{config.seed}", *others]).replace("/", "_")
+    name = ",".join([f"{config.arm}-s{config.seed}", *others]).replace("/", "_")
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        raise ValueError(
+            f"the run would be called {shown(name)}, and a folder's name has at most {LONGEST_NAME} bytes, not {len(os.fsencode(name))}; "
+            "an experiment file may hold what all runs share"
+        )
+    return name
 
 
 def experiments(tier: str | None = None) -> list[str]:
@@ -112,20 +122,48 @@ def experiment_file(experiment: str) -> dict[str, Any]:
 
 def configs_of(experiment: str, extra: Sequence[str] = ()) -> list[Config]:
     """Compose every run of an experiment's grid; `extra` overrides that change no result come on top."""
-    composed_of: dict[tuple[str, ...], DictConfig] = {}  # by choices of groups: composing is slow, setting a value is not
-    configs = []
+    return [config_of(overrides, extra) for overrides in grid(experiment)]
+
+
+def config_of(overrides: Sequence[str], extra: Sequence[str] = ()) -> Config:
+    """Compose and check one run, and name it by its overrides; `extra` ones change no result.
+
+    Raises:
+        ValueError: one line that names the knob.
+    """
+    groups = tuple(o for o in overrides if is_group(o.split("=")[0]))
+    point = copy.deepcopy(composed(groups))
+    names = set(knob_names(point))
+    for override in parsed([o for o in [*overrides, *extra] if o not in groups]):
+        name = override.key_or_group
+        if name not in names:
+            raise ValueError(f"{override.input_line}: there is no knob {name}{nearest(name, names)}")
+        try:
+            OmegaConf.update(point, name, override.value())
+        except OmegaConfBaseException as error:
+            raise ValueError(f"{override.input_line}: {first_line(error)}") from error
+    config = to_config(point)
+    config.name = run_name(config, overrides)
+    return config
+
+
+@cache
+def composed(groups: tuple[str, ...]) -> DictConfig:
+    """Compose choices of groups; composing is slow, setting a value is not. The result is shared: change a copy.
+
+    Raises:
+        ValueError: one line.
+    """
     with hydra_ready():
-        for overrides in grid(experiment):
-            groups = tuple(o for o in overrides if (CONFIGS / o.split("=")[0]).is_dir())
-            if groups not in composed_of:
-                composed_of[groups] = compose(MAIN_CONFIG, overrides=[*groups, *extra])
-            point = copy.deepcopy(composed_of[groups])
-            for override in parsed([o for o in overrides if o not in groups]):
-                OmegaConf.update(point, override.key_or_group, override.value())
-            config = to_config(point)
-            config.name = run_name(config, overrides)
-            configs.append(config)
-    return configs
+        try:
+            return compose(MAIN_CONFIG, overrides=list(groups))
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ValueError(first_line(error)) from error
+
+
+def is_group(name: str) -> bool:
+    """Say whether a name is that of a group of configs, such as `data`, of which one file is chosen."""
+    return "/" not in name and name != "hydra" and (CONFIGS / name).is_dir()
 
 
 def needed_run(config: Config) -> str | None:
@@ -149,14 +187,16 @@ def values_of(override: Override) -> list[str]:
 
 
 def parsed(overrides: Sequence[str]) -> list[Override]:
-    parser = OverridesParser.create()
-    found = []
-    for override in overrides:
-        try:
-            found.append(parser.parse_override(override))
-        except HydraException as error:
-            raise ValueError(f"{override}: not of the form name=value ({first_line(error)})") from error
-    return found
+    return [parsed_override(override) for override in overrides]
+
+
+@cache
+def parsed_override(text: str) -> Override:
+    try:
+        return OverridesParser.create().parse_override(text)
+    except (HydraException, RecursionError) as error:
+        reason = first_line(error).split(" expecting ")[0]  # a list of the grammar's own words
+        raise ValueError(f"{shown(text)}: not of the form name=value ({reason}); quotes in quotes keep what is special") from error
 
 
 def parent_and_key(composed: DictConfig, name: str) -> tuple[DictConfig, str]:
@@ -177,4 +217,8 @@ def knob_names(composed: DictConfig) -> list[str]:
 
 
 def first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0]
+    """Return the first line of what Hydra or OmegaConf says, and the one that it announces."""
+    lines = str(error).strip().split("\n")
+    announced = lines[1:2] if lines[0].endswith(":") else []
+    cause = [first_line(error.__cause__)] if isinstance(error.__cause__, OmegaConfBaseException) else []
+    return " ".join([lines[0], *(announced or cause)])

@@ -1,7 +1,6 @@
 """Do every run of a tier, skip what is done, tell each study's verdicts as it ends, and last the first table."""
 
 import argparse
-import os
 import sys
 from collections import Counter
 from functools import cache
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from bn_repro.config import TIERS, Config
+from bn_repro.config import Config
 from bn_repro.data.fetch import check_image_folder, fetch
 from bn_repro.launcher.child import DONE, FAILED, INTERRUPTED, Outcome
 from bn_repro.launcher.grids import configs_of, with_needed_runs
@@ -25,12 +24,10 @@ if TYPE_CHECKING:
     from bn_repro.launcher.choice import Choice
 
 # Each run's process imports this file once more, so what only this process needs is imported where it is used.
-LAUNCHERS = ("cores", "slurm", "local")
 WIDTH_OF_A_FILE = 160  # columns, where what is printed goes to no terminal
 
 
-def main() -> int:
-    arguments = parse()
+def main(arguments: argparse.Namespace) -> int:
     try:
         choice, configs = asked_for(arguments.tier, arguments.only)
     except ValueError as error:
@@ -150,39 +147,6 @@ def last_screen(tier: str, claims: frozenset[str] | None, has_all_claims: bool, 
         console.print(headline_table(report, console.width))
     agrees = agreement(report.answers, report.published)
     console.print(f"{agrees}\nreport: {page}".strip(), highlight=False, markup=False)
-
-
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="./scripts/reproduce.sh", description=__doc__)
-    parser.add_argument("--tier", default="quick", choices=TIERS, help="size of all experiments (default: quick)")
-    only = "do the runs of one study, of one experiment, or those that one claim needs"
-    parser.add_argument("--only", metavar="STUDY_EXPERIMENT_OR_CLAIM", help=only)
-    parser.add_argument("--jobs", type=positive, default=os.cpu_count(), metavar="N", help="runs at once (default: one a core)")
-    launcher = "where runs are done: cores of this machine (default), jobs of slurm, or local, which tries out here what slurm does"
-    parser.add_argument("--launcher", default="cores", choices=LAUNCHERS, help=launcher)
-    slurm = "what jobs ask for, such as partition=NAME timeout_min=240 gpus_per_node=1; the rest is in configs/hydra/launcher/slurm.yaml"
-    parser.add_argument("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help=slurm)
-    parser.add_argument("--collect", action="store_true", help="judge what is there, from wherever it came; do no run")
-    parser.add_argument("--all-claims", action="store_true", help="print every claim at the end, not the first table alone")
-    parser.add_argument("--dry-run", action="store_true", help="list every run, its estimated time and whether it is done; do nothing")
-    parser.add_argument("--images-per-second", type=speed, metavar="X", help="speed of training, for the hours of tier imagenet")
-    return parser.parse_args()
-
-
-def positive(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of runs; give 1 or more")
-    return int(text)
-
-
-def speed(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a speed; give a number above 0")
-    return number
 
 
 def refuse_missing_devices(configs: list[Config]) -> None:

@@ -113,6 +113,19 @@ def test_runs_that_are_not_mirrored_are_not_shown(folder, tmp_path):
     assert contents_of("quick", tmp_path, tmp_path).experiments == ()
 
 
+def test_a_users_own_ablations_are_left_out(tmp_path):
+    """Further overrides, and arms that the experiment does not sweep; and W&B's group of the former is none that is drawn."""
+    for name in ("none-s0", "batch-s1", "batch-s0,train.lr=0.5", "layer-s0", "layer-s0,network.depth=5"):
+        write(tmp_path, f"mnist_sigmoid/quick/{name}", MadeUp([0.1, 0.5], percentiles_moving(1)))
+    write(tmp_path, "faulty_norm/quick/none-s0,train.lr=0.5", MadeUp([0.1], percentiles_moving(1)))
+    contents = contents_of("quick", tmp_path, tmp_path)
+    assert [(each.experiment, each.arms) for each in contents.experiments] == [("mnist_sigmoid", ("batch", "none"))]
+    workspace, report = dashboard.build("", "bn-repro", contents)
+    assert "['report', 'mnist_sigmoid']" in str(workspace._to_model().spec.model_dump(by_alias=True, mode="json"))
+    filters = [grid.runsets[0].filters for grid in report.blocks if isinstance(grid, wr.PanelGrid)]
+    assert any("batch" in each and "none" in each and "layer" not in each for each in filters)
+
+
 def test_layers_of_a_deep_network_are_spread():
     assert spread(list("abc"), 6) == list("abc")
     assert spread(list("abcdefghijkl"), 6) == list("acehjl") and spread(list("abcdefg"), 3) == list("adg")

@@ -404,17 +404,17 @@ def test_the_script_names_the_nearest_dataset(tmp_path):
     finished = run_script("mnist", "cifar", "--folder", str(tmp_path / "data"))
     assert finished.returncode == 2
     (line,) = finished.stderr.splitlines()
-    assert "'cifar'" in line and "nearest: cifar10" in line
+    assert line == "error: DATASET cifar is not a choice; did you mean cifar10?; choices: mnist, fashion_mnist, cifar10, imdb"
     assert not (tmp_path / "data").exists()
 
 
 def test_the_script_says_what_came_from_where_and_what_did_not(monkeypatch, tmp_path, mnist, offline, capsys):
     monkeypatch.setattr(sys, "argv", ["fetch_data.py", "mnist", "--folder", str(tmp_path)])
-    main = runpy.run_path(str(ROOT / "scripts" / "fetch_data.py"))["main"]
-    assert main() == 1
-    assert capsys.readouterr().err.splitlines()[-1].startswith(f"no source delivered mnist into {tmp_path}: ")
+    script = runpy.run_path(str(ROOT / "scripts" / "fetch_data.py"))
+    assert script["main"](script["parse"]()) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: no source delivered mnist into {tmp_path}: ")
     write_cache(DATASETS["mnist"], tmp_path, mnist)
-    assert main() == 0
+    assert script["main"](script["parse"]()) == 0
     digest = DATASETS["mnist"].sha256["train"][:12]
     assert capsys.readouterr() == (f"mnist: train 5, test 2, from cache, SHA-256 {digest} (train)\n", "")
 

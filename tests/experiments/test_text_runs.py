@@ -178,7 +178,6 @@ def test_killed_and_resumed_it_ends_in_the_same_bits(results, experiment, moment
         (TUNED, ["data.vocabulary_size=320"], "has data.vocabulary_size=340, not 320; its vocabulary is another"),
         (HEAD, ["data.split_seed=3"], "has data.split_seed=0, not 3; its vocabulary is another"),
         (HEAD, ["data.max_tokens=20"], "has data.max_tokens=30, not 20; its features are of other texts"),
-        (HEAD, ["data.num_labels=1000"], "num_labels=1000 cannot be drawn"),
     ],
 )
 def test_a_language_model_that_does_not_fit_is_one_line(results, capsys, experiment, overrides, complaint):
@@ -221,6 +220,7 @@ def test_a_language_model_of_which_a_file_is_damaged_or_gone_is_one_line(results
         (HEAD, ["network.encoder=null"], "network.is_frozen=true needs network.encoder"),
         (HEAD, ["network.encoder=somewhere"], "network.encoder=somewhere is no run; give <experiment>/<tier>/<name>"),
         (HEAD, ["network.head_drops=[0.1]"], r"network.head_drops=\[0.1\] must be two numbers"),
+        (HEAD, ["data.num_labels=1000"], "num_labels=1000 cannot be drawn"),
         (BAG, ["network.penalties=[]"], "leaves nothing to choose from"),
         (BAG, ["data.validation_size=0"], "data.validation_size=0 is out of range; it must be at least 1"),
     ],

@@ -14,7 +14,8 @@ import pytest
 from composed import smoke
 from made_up_records import ENVIRONMENT
 
-from bn_repro.launcher import cluster, reproduce
+from bn_repro.checks.arguments import exit_code_of
+from bn_repro.launcher import cluster, reproduce, reproduce_line
 from bn_repro.launcher.child import BUSY, DONE, FAILED, Outcome
 from bn_repro.launcher.cluster import Bundle, Jobs, arriving, bundles_of, ended_as, job_settings
 from bn_repro.records import files
@@ -130,7 +131,7 @@ def command(tmp_path, monkeypatch, capfd, restored_torch_settings):
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["reproduce.py", "--tier", "smoke", "--only", "mnist_sigmoid", *arguments])
-        code = reproduce.main()
+        code = exit_code_of(reproduce_line.parse, reproduce.main)
         return code, capfd.readouterr()
 
     return call

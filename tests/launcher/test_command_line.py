@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from composed import smoke
 
-from bn_repro.config import NORMS, check, check_value, differences, nearest, walk
+from bn_repro.checks.configs import check
+from bn_repro.checks.values import check_value, nearest
+from bn_repro.config import NORMS, differences, walk
 from bn_repro.launcher import grids
 from bn_repro.launcher.command_line import refuse_mistakes
 from bn_repro.launcher.grids import CONFIGS, configs_of, experiments, grid, run_name

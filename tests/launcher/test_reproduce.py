@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from bn_repro.launcher import reproduce
+from bn_repro.checks.arguments import exit_code_of
+from bn_repro.launcher import reproduce, reproduce_line
 from bn_repro.launcher.child import DONE, FAILED, Outcome
 from bn_repro.launcher.grids import experiments
 from bn_repro.records.record import address_of
@@ -35,7 +36,7 @@ def command(root, report, tmp_path, monkeypatch, capsys):
 
         monkeypatch.setattr(reproduce, "run_many", run_many)
         monkeypatch.setattr(sys, "argv", ["reproduce.py", *arguments])
-        code = reproduce.main()
+        code = exit_code_of(reproduce_line.parse, reproduce.main)
         return code, capsys.readouterr(), asked
 
     return call

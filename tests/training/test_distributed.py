@@ -17,7 +17,7 @@ from made_up_images import NUM_VALIDATION, imagenet_config, overrides, write_ima
 from torch import nn
 from torch.nn import functional as F
 
-from bn_repro.config import check
+from bn_repro.checks.configs import check
 from bn_repro.experiments import supervised
 from bn_repro.launcher.command_line import refuse_mistakes
 from bn_repro.launcher.grids import CONFIGS

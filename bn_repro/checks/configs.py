@@ -1,0 +1,245 @@
+"""Which configs cannot be meant: values out of range, parts that do not go together, knobs that would be without effect."""
+
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import NamedTuple
+
+from bn_repro.checks.architecture import last_map_side, layer_names, parameter_names
+from bn_repro.checks.values import check_text, check_value, shown, told
+from bn_repro.config import (
+    BATCH_STATISTIC_NORMS,
+    Config,
+    DataConfig,
+    ImageDataConfig,
+    ImageNetworkConfig,
+    InceptionConfig,
+    NetworkConfig,
+    walk,
+)
+from bn_repro.config.schemas import NETWORKS
+from bn_repro.config.text import TextDataConfig
+
+STREAMING = ("language_model", "bag_of_words")  # networks of which a batch is not so many examples
+CADENCES = ("every", "gradient_shift_every", "landscape_every", "jacobian_every", "magnitudes_every")
+LONGEST_PROJECT, NOT_IN_PROJECTS = 128, set(r"/\#?%:")  # W&B's rules
+
+
+class ExampleSet(NamedTuple):
+    """What a dataset is: the shape of an image as a network sees it, () of texts, and how many examples there are.
+
+    Args:
+        num_test: 0 where a seed cuts them from the others.
+    """
+
+    shape: tuple[int, ...]  # (H, W) or (C, H, W)
+    num_training: int
+    num_test: int
+    num_classes: int = 10
+
+
+EXAMPLES = {
+    "mnist": ExampleSet((28, 28), 60_000, 10_000),
+    "fashion_mnist": ExampleSet((28, 28), 60_000, 10_000),
+    "cifar10": ExampleSet((3, 32, 32), 50_000, 10_000),
+    "synthetic": ExampleSet((28, 28), 1_200, 600),
+    "synthetic_colour": ExampleSet((3, 32, 32), 1_200, 600),
+    "imdb": ExampleSet((), 24_902, 0, 2),
+    "synthetic_text": ExampleSet((), 400, 0, 2),
+}  # of a folder of images nothing is known
+TEXTS = tuple(name for name, examples in EXAMPLES.items() if not examples.shape)
+
+
+def check(config: Config) -> None:
+    """Refuse a config that cannot be meant.
+
+    Raises:
+        ValueError: one line that names the knob, its value and what it may be.
+    """
+    for name, value, metadata in walk(config):
+        if isinstance(value, str):
+            check_text(name, value)
+        check_value(name, value, metadata)
+    data, network, train = config.data, config.network, config.train
+    if not re.fullmatch(r"cpu|cuda(:[0-9]{1,2})?|mps", config.device):
+        raise ValueError(f"device={shown(config.device)} is not a device; choices: cpu, cuda, cuda:N, mps")
+    if len(config.wandb.project) > LONGEST_PROJECT or NOT_IN_PROJECTS & set(config.wandb.project):
+        raise ValueError(
+            f"wandb.project={shown(config.wandb.project)} is no W&B project: at most {LONGEST_PROJECT} letters, none of / \\ # ? % :"
+        )
+    if network.norm != config.norm:
+        raise ValueError(f"network.norm={network.norm} is not norm={config.norm}; norm={network.norm} sets both")
+    if network.norm in BATCH_STATISTIC_NORMS and train.batch_size < 2:
+        raise ValueError(f"train.batch_size={train.batch_size} has no variance; norm={network.norm} needs at least 2")
+    if train.sync_bn and not config.device.startswith("cuda"):
+        raise ValueError(f"train.sync_bn=true needs device=cuda, not {config.device}; torch synchronizes batch norms on GPUs alone")
+    check_percentiles(config.probe.percentiles)
+    check_cadences(config)
+    if not isinstance(network, NETWORKS[network.name]):
+        raise ValueError(f"network.name={network.name} has other knobs; network={network.name} brings them")
+    if isinstance(data, TextDataConfig) != (data.name in TEXTS):
+        raise ValueError(f"data.name={data.name} has other knobs; data={data.name} brings them")
+    if isinstance(data, ImageDataConfig) != isinstance(network, ImageNetworkConfig):
+        raise ValueError(f"network={network.name} cannot read data.name={data.name}")
+    if isinstance(network, ImageNetworkConfig):
+        check_images(data, network)
+    else:
+        network.check(data)
+    check_examples(config)
+    if not getattr(network, "has_layer_groups", False):
+        for name, value, off in (("layer_lr_ratio", train.layer_lr_ratio, 1), ("unfreeze_every", train.unfreeze_every, 0)):
+            if value != off:
+                raise ValueError(f"train.{name}={value} needs network.name=text_classifier with network.is_frozen=false")
+    check_trainable(network, train.trainable)
+
+
+def check_percentiles(percentiles: list[float]) -> None:
+    """Refuse percentiles whose middle one is not the median that every measure of drift follows."""
+    written = f"probe.percentiles=[{','.join(f'{p:g}' for p in percentiles)}]"
+    if not percentiles:
+        raise ValueError(f"{written} is empty; the paper's are [15,50,85]")
+    if percentiles != sorted(set(percentiles)):
+        raise ValueError(f"{written} must ascend: [{','.join(f'{p:g}' for p in sorted(set(percentiles)))}]")
+    if len(percentiles) < 3 or len(percentiles) % 2 == 0 or percentiles[len(percentiles) // 2] != 50:
+        raise ValueError(f"{written} must have 50, the median, in the middle of as many lower as higher ones; the paper's are [15,50,85]")
+
+
+def check_cadences(config: Config) -> None:
+    """Refuse probes between two rows of metrics, and those of layers that a language model does not call."""
+    for name in CADENCES:
+        cadence = getattr(config.probe, name)
+        if cadence % config.train.eval_every:
+            raise ValueError(f"probe.{name}={cadence} must be a multiple of train.eval_every={config.train.eval_every}")
+        if cadence and config.network.name == "language_model" and name in ("jacobian_every", "magnitudes_every"):
+            raise ValueError(f"probe.{name}={cadence}: a language model calls no layer as a module that could be measured; 0 makes none")
+
+
+def check_examples(config: Config) -> None:
+    """Refuse a split or a batch that asks for more examples than there are, and another number of their kinds."""
+    data, known = config.data, EXAMPLES.get(config.data.name)
+    if data.evaluate_on == "validation" and data.validation_size == 0:
+        raise ValueError("data.evaluate_on=validation needs data.validation_size above 0")
+    if not known:
+        return
+    if data.num_classes != known.num_classes:
+        raise ValueError(f"data.num_classes={data.num_classes}, but {data.name} has {known.num_classes} kinds of examples")
+    number = num_training(config)
+    if number < 1:
+        sizes = "data.validation_size" if isinstance(data, ImageDataConfig) else "data.validation_size + data.test_size"
+        raise ValueError(f"{sizes}={known.num_training - number} leaves none of the {known.num_training} training examples of {data.name}")
+    num_labels = getattr(data, "num_labels", None) or number
+    if num_labels > number or (num_labels < number and num_labels % data.num_classes):
+        raise ValueError(f"data.num_labels={num_labels} cannot be drawn from {number} texts; it must be a multiple of {data.num_classes}")
+    number = num_labels
+    if config.network.name not in STREAMING and config.train.batch_size > number:
+        raise ValueError(f"train.batch_size={config.train.batch_size} is more than the {number} training examples of {data.name}")
+
+
+def num_training(config: Config) -> int:
+    """Count the examples that are left to train on; less than 1 if there are none."""
+    data, number = config.data, EXAMPLES[config.data.name].num_training
+    if isinstance(data, TextDataConfig):
+        return number - data.validation_size - data.test_size
+    return number - data.validation_size if data.evaluate_on == "validation" else number
+
+
+def num_evaluated(data: DataConfig) -> int:
+    return data.validation_size if data.evaluate_on == "validation" else EXAMPLES[data.name].num_test or data.test_size
+
+
+def check_images(data: ImageDataConfig, network: ImageNetworkConfig) -> None:
+    """Refuse knobs that would be without effect, as on images of a folder those of images in memory; and images of another shape."""
+    if network.init == "gaussian" and network.init_std is None:
+        raise ValueError("network.init=gaussian needs network.init_std")
+    of_folders = {"image_size": data.image_size, "colour_jitter": data.colour_jitter}
+    of_memory = {"binarize_at": data.binarize_at, "crop_padding": data.crop_padding}
+    is_folder = data.name == "image_folder"
+    for name, value in (of_memory if is_folder else of_folders).items():
+        if value:
+            raise ValueError(f"data.{name}={value} has no effect on data.name={data.name}")
+    if is_folder and data.image_size is None:
+        raise ValueError("data.name=image_folder needs data.image_size")
+    shape = (3, data.image_size, data.image_size) if is_folder else EXAMPLES[data.name].shape
+    if data.crop_padding >= shape[-1]:
+        raise ValueError(f"data.crop_padding={data.crop_padding} shifts images of {shape[-1]} pixels out of sight")
+    if isinstance(network, InceptionConfig):
+        check_inception(network, shape, data.name)
+
+
+def check_inception(network: InceptionConfig, shape: tuple[int, ...], data: str) -> None:
+    if len(shape) < 3:
+        coloured = " or ".join(name for name, examples in EXAMPLES.items() if len(examples.shape) == 3)
+        raise ValueError(f"network=inception takes colour images, and those of {data} are grey; data={coloured} has them")
+    side = last_map_side(network, shape[-1])
+    if side < 1:
+        stem = f"network.stem={network.stem} and network.stem_stride={network.stem_stride}"
+        raise ValueError(f"{stem} leave nothing of images of {shape[-1]} pixels")
+    if network.per_activation_size not in (None, side):
+        raise ValueError(f"network.per_activation_size={network.per_activation_size}, but the maps of module 5b have side {side} here")
+
+
+def check_trainable(network: NetworkConfig, pattern: str) -> None:
+    """Refuse a pattern that is none, or that matches no parameter."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            expression = re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"train.trainable={shown(pattern)} is no regular expression: {error}") from error
+    if network.name != "bag_of_words" and not any(map(expression.fullmatch, parameter_names(network))):
+        raise ValueError(f"train.trainable={shown(pattern)} matches no parameter; {told(pattern, parameter_names(network))}")
+
+
+def too_many(config: Config) -> Iterator[tuple[str, str]]:
+    """Yield (knob, why) of what asks for more than there is; all that there is would then be taken."""
+    data, network, probe = config.data, config.network, config.probe
+    if data.name in EXAMPLES:
+        number = num_evaluated(data)
+        there = f"the {number} {data.evaluate_on} examples of {data.name}"
+        if probe.batch_size > number:
+            yield "probe.batch_size", f"is more than {there}"
+        if (data.evaluate_size or 0) > number:
+            yield "data.evaluate_size", f"is more than {there}"
+    if not isinstance(network, ImageNetworkConfig):
+        return
+    layers = layer_names(network)
+    if probe.num_layers > len(layers):
+        yield "probe.num_layers", f"is more than the {len(layers)} layers of the network"
+    width = getattr(network, "width", None)
+    if isinstance(width, int) and probe.num_units > width:
+        yield "probe.num_units", f"is more than the {width} units of a layer"
+
+
+def without_effect(config: Config) -> Iterator[tuple[str, str]]:
+    """Yield (knob, with what) of what changes nothing in this config."""
+    data, network, train, probe = config.data, config.network, config.train, config.probe
+    if train.schedule == "constant":
+        yield "train.final_lr_ratio", "with train.schedule=constant"
+    if getattr(network, "init", "gaussian") != "gaussian":
+        yield "network.init_std", f"with network.init={network.init}"
+    if train.schedule != "slanted_triangular":
+        yield "train.warmup", f"with train.schedule={train.schedule}"
+    if train.optimizer != "adamw":
+        yield "train.beta_2", f"with train.optimizer={train.optimizer}"
+    if network.name == "bag_of_words":
+        names = [f"{part}.{one.name}" for part, schema in (("train", train), ("probe", probe)) for one in fields(schema)]
+        yield from ((name, "with network=bag_of_words") for name in names)
+    is_bare = network.norm in ("none", "noisy_none")
+    for name, is_used in (
+        ("norm_eps", not is_bare),
+        ("norm_momentum", network.norm in BATCH_STATISTIC_NORMS),
+        ("keep_bias", network.norm in ("batch", "noisy_batch")),  # others leave the bias where it is
+        ("per_activation_size", not is_bare),
+    ):
+        if not is_used:
+            yield f"network.{name}", f"with norm={network.norm}"
+    if data.name != "image_folder":
+        yield "data.workers", f"with data.name={data.name}"
+    if data.evaluate_on == "test" and isinstance(data, ImageDataConfig):
+        yield "data.validation_size", "with data.evaluate_on=test"
+    if data.evaluate_on == "test" and isinstance(data, ImageDataConfig) and data.name != "image_folder":
+        yield "data.split_seed", "with data.evaluate_on=test"
+    if not probe.every:
+        yield from ((f"probe.{name}", "with probe.every=0") for name in ("percentiles", "num_units", "histogram_bins"))
+    if not probe.gradient_shift_every and not probe.jacobian_every:
+        yield "probe.num_layers", "with probe.gradient_shift_every=0 and probe.jacobian_every=0"
