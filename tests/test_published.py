@@ -14,8 +14,10 @@ from bn_repro.records.record import address_of, archive_of, experiments_in, find
 from bn_repro.report.first_page import with_results
 from bn_repro.report.page import report_files
 from bn_repro.report.report import build_report
-from bn_repro.studies import CLAIMS, inception, sigmoid_network
-from bn_repro.studies.tuning import INCEPTION, best_point, read_grid, without_momentum
+from bn_repro.studies import CLAIMS, sigmoid_network
+from bn_repro.studies.inception.measures import OWN_DECAY, PAPERS_RATE, TUNED, XAVIER
+from bn_repro.studies.tuning import INCEPTION_QUICK, best_point, read_grid, without_momentum
+from bn_repro.studies.tuning.inception import DECAYS, RATES, accuracies, best_rate, best_ratios, plateau
 from bn_repro.verdicts.judging import controls_reproduced
 from bn_repro.verdicts.rule_history import read_rule_commits
 from bn_repro.verdicts.rules import INCONCLUSIVE, NOT_RUN
@@ -139,13 +141,36 @@ def test_the_arms_are_the_grids_best_points():
 
 
 def test_the_base_of_inception_is_its_grids_best_point_and_not_at_an_edge():
-    points = read_grid(PUBLISHED / "long" / files.PUBLISHED_RUNS, "long", INCEPTION["quick"])
+    points = read_grid(PUBLISHED / "long" / files.PUBLISHED_RUNS, "long", INCEPTION_QUICK)
     best = best_point(points, "none")
     for config in configs_of("inception/quick"):
         assert (config.base.lr, config.base.final_lr_ratio, config.base.drop_rate) == best.values
-    assert inception.PLATEAU == pytest.approx(100 * best.accuracy)
+    assert dict(TUNED.plateaus)["quick"] == pytest.approx(100 * best.accuracy)
     rates = {point.values[0] for point in points}
     assert min(rates) < best.values[0] < max(rates)
+
+
+def test_the_bases_of_the_long_inceptions_are_their_grids_best_points():
+    root = PUBLISHED / "long" / files.PUBLISHED_RUNS
+    rates, ratios = accuracies(root, RATES), best_ratios(accuracies(root, DECAYS))
+    best = {
+        base: best_rate(rates, init, ratio) for base, init, ratio in ((TUNED, "he", 0.5), (OWN_DECAY, "he", None), (XAVIER, "xavier", None))
+    }
+    tried = sorted({point.lr for point in rates if point.init == "he"})
+    assert all(tried[0] < best[base].lr < tried[-1] for base in (TUNED, OWN_DECAY))
+    for base, point in best.items():
+        for config in configs_of(f"{base.experiment}/long"):
+            assert config.base.lr == point.lr
+    for config in configs_of("inception_own_decay/long"):
+        assert config.train.final_lr_ratio == ratios[config.arm]
+    reached = {
+        TUNED: plateau(root, best[TUNED].lr),
+        OWN_DECAY: plateau(root, best[OWN_DECAY].lr, ratio=ratios["inception"]),
+        PAPERS_RATE: plateau(root, 0.0015),
+        XAVIER: plateau(root, best[XAVIER].lr, init="xavier"),
+    }
+    for base, accuracy in reached.items():
+        assert dict(base.plateaus)["long"] == pytest.approx(accuracy), base.experiment
 
 
 def test_targets_of_speed_are_shares_of_what_the_tuning_seeds_reached():
