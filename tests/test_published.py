@@ -153,6 +153,8 @@ def test_the_base_of_inception_is_its_grids_best_point_and_not_at_an_edge():
 def test_the_bases_of_the_long_inceptions_are_their_grids_best_points():
     root = PUBLISHED / "long" / files.PUBLISHED_RUNS
     rates, ratios = accuracies(root, RATES), best_ratios(accuracies(root, DECAYS))
+    if not rates or not ratios:
+        pytest.skip("these grids are not published")
     best = {
         base: best_rate(rates, init, ratio) for base, init, ratio in ((TUNED, "he", 0.5), (OWN_DECAY, "he", None), (XAVIER, "xavier", None))
     }

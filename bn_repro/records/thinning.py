@@ -1,9 +1,7 @@
-"""What of a finished run is published: every file that a report reads, and of single units the inputs of the last nonlinearity alone."""
+"""What of a finished run is published: every file that a report reads, and of its activations what a figure or a claim is made of."""
 
 import json
 from pathlib import Path
-
-import numpy as np
 
 from bn_repro.records import archive, files
 from bn_repro.records.extent import RECORD, checksum, digest_of_summary
@@ -11,6 +9,7 @@ from bn_repro.records.packing import packed, unpacked
 
 PUBLISHED = (files.CONFIG, files.ENVIRONMENT, files.METRICS, files.ACTIVATIONS, files.CORRECT, files.SUMMARY)  # no weights
 UNITS, SHOWN_PLACE = "unit_percentiles", "after_norm"  # Figures 1b and 1c show units of the last layer's
+LEFT_OUT = ("after_nonlinearity/histogram", "after_nonlinearity/range")  # the largest, and nothing reads them
 
 
 def published_files(folder: Path) -> dict[str, bytes]:
@@ -29,9 +28,12 @@ def published_files(folder: Path) -> dict[str, bytes]:
 
 
 def thinned(activations: bytes) -> bytes:
-    """Leave out the percentiles of single units, but for the inputs of the last nonlinearity; the same bytes if nothing is to leave."""
+    """Leave out histograms of outputs and the percentiles of single units, but for the inputs of the last nonlinearity.
+
+    The bytes are the same if nothing is to leave.
+    """
     arrays = unpacked(activations)
     of_units = [name for name in arrays if name.endswith(f"/{UNITS}")]
     shown = [name for name in of_units if name.endswith(f"/{SHOWN_PLACE}/{UNITS}")][-1:]
-    kept: dict[str, np.ndarray] = {name: array for name, array in arrays.items() if name not in of_units or name in shown}
-    return packed(kept) if len(kept) < len(arrays) else activations
+    left_out = {name for name in arrays if name.endswith(LEFT_OUT)} | (set(of_units) - set(shown))
+    return packed({name: array for name, array in arrays.items() if name not in left_out}) if left_out else activations

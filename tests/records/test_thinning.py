@@ -19,10 +19,11 @@ ARRAYS = {"step": np.arange(3)} | {
 }
 
 
-def test_of_single_units_the_inputs_of_the_last_nonlinearity_stay():
+def test_units_of_the_last_nonlinearitys_input_and_histograms_of_inputs_stay():
     found = unpacked(thinned(packed(ARRAYS)))
     assert [name for name in found if name.endswith("unit_percentiles")] == ["hidden.1/after_norm/unit_percentiles"]
-    assert set(ARRAYS) - set(found) == {name for name in ARRAYS if "unit" in name} - {"hidden.1/after_norm/unit_percentiles"}
+    of_units = {name for name in ARRAYS if "unit" in name} - {"hidden.1/after_norm/unit_percentiles"}
+    assert set(ARRAYS) - set(found) == of_units | {f"{layer}/after_nonlinearity/histogram" for layer in LAYERS}
     for name, array in found.items():
         np.testing.assert_array_equal(array, ARRAYS[name])
     assert thinned(packed(found)) == packed(found)

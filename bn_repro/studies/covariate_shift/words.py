@@ -33,7 +33,7 @@ def answer_in_words(answers: Answers) -> str:
     """Say by how many definitions BN reduces the shift, and what noise after BN does."""
     if all(answer.verdict == NOT_RUN for answer in answers.values()):
         return NO_RUNS
-    counts = f"Distributions shift {counted(answers, 'drift')}. Gradients shift {counted(answers, 'gradient')}."
+    counts = f"Distributions shift {counted(answers, 'drift')}; gradients shift {counted(answers, 'gradient')}."
     noise = "; ".join(
         f"in the {network.name} noise after BN moves distributions {in_words(answers[f'ics-noise-drift-{network.suffix}'])} as much as no "
         f"BN does, and ends {in_words(answers[f'ics-noise-plain-{network.suffix}'])} above it"
