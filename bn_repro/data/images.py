@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +21,17 @@ class Images:
     """Hold examples as uint8 and hand them out as floats.
 
     Args:
-        pixels: (N, H, W), or (N, H, W, C) of colour images, uint8; of binary images 0 or 255.
+        pixels: (N, H, W), or (N, H, W, C) of colour images, uint8.
         labels: (N,) int64.
         mean, std: (C,), subtracted from and divided into the colours in [0, 1]; None leaves them.
+        white: the pixel that becomes 1; of binary images 1, so that nothing is to be divided.
     """
 
     pixels: Tensor
     labels: Tensor
     mean: Tensor | None = None
     std: Tensor | None = None
+    white: int = 255
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -57,10 +59,12 @@ class Images:
 
     def first(self, number: int | None) -> "Images":
         """Return the first so many examples; None returns all."""
-        return Images(self.pixels[:number], self.labels[:number], self.mean, self.std)
+        return replace(self, pixels=self.pixels[:number], labels=self.labels[:number])
 
     def as_floats(self, pixels: Tensor) -> Tensor:
-        x = pixels.float().div_(255)
+        x = pixels.float()
+        if self.white != 1:
+            x = x.div_(self.white)
         if self.mean is not None:
             x = x.sub_(self.mean).div_(self.std)
         return x.permute(0, 3, 1, 2) if x.dim() == 4 else x  # (B, H, W, C) -> (B, C, H, W) without a copy
@@ -100,7 +104,9 @@ class Batches:
         if epoch != self._epoch:
             order = order_of_epoch(len(self.images), self.seed, epoch)
             self._epoch, self._order = epoch, torch.from_numpy(order).to(self.images.labels.device)
-        index = self._order[position * self.batch_size : (position + 1) * self.batch_size][self.part]
+        index = self._order[position * self.batch_size : (position + 1) * self.batch_size]
+        if self.part.step > 1:
+            index = index[self.part]
         if not (self.crop_padding or self.has_flips):
             return self.images.at(index)
         random = np.random.default_rng([self.seed, epoch, position])
@@ -143,7 +149,8 @@ def load_images(config: ImageDataConfig, device: torch.device) -> tuple[Images, 
         if config.binarize_at is not None:
             pixels = binarized(pixels, config.binarize_at)
         mean, std = (torch.tensor(value, device=device) for value in COLOURS[config.name]) if config.name in COLOURS else (None, None)
-        return Images(torch.from_numpy(pixels).to(device), torch.from_numpy(labels.astype(np.int64)).to(device), mean, std)
+        white = 255 if config.binarize_at is None else 1
+        return Images(torch.from_numpy(pixels).to(device), torch.from_numpy(labels.astype(np.int64)).to(device), mean, std, white)
 
     if config.evaluate_on == "test":
         return as_images(*arrays["train"]), as_images(*arrays["test"])
@@ -154,11 +161,11 @@ def load_images(config: ImageDataConfig, device: torch.device) -> tuple[Images, 
 
 
 def binarized(pixels: np.ndarray, threshold: float) -> np.ndarray:
-    """Return 255 where uint8 pixels are above `threshold` * 255, else 0.
+    """Return 1 where uint8 pixels are above `threshold` * 255, else 0.
 
     An integer is above a number in [0, 255) where it is above that number's integer part, so that no pixel becomes a float.
     """
-    return (pixels > np.uint8(math.floor(255 * threshold))).view(np.uint8) * np.uint8(255)
+    return (pixels > np.uint8(math.floor(255 * threshold))).view(np.uint8)
 
 
 def synthetic_patterns(shape: tuple[int, ...], num_train: int = 1200, num_test: int = 600) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -1,24 +1,20 @@
 """The layer all networks here are made of: z = g(BN(W u)) (section 3.2)."""
 
-from torch import Tensor, nn
+from collections import OrderedDict
+
+from torch import nn
 
 from bn_repro.config import NONLINEARITIES
 
 
-class NormedLayer(nn.Module):
+class NormedLayer(nn.Sequential):
     """Apply an affine map, then a norm, then a nonlinearity; each may be `nn.Identity`.
 
     Without a norm it is z = g(W u + b). The three parts have fixed names, so that probes find them in any network.
     """
 
     def __init__(self, affine: nn.Module, norm: nn.Module, nonlinearity: nn.Module):
-        super().__init__()
-        self.affine = affine
-        self.norm = norm
-        self.nonlinearity = nonlinearity
-
-    def forward(self, u: Tensor) -> Tensor:
-        return self.nonlinearity(self.norm(self.affine(u)))
+        super().__init__(OrderedDict(affine=affine, norm=norm, nonlinearity=nonlinearity))
 
 
 def build_nonlinearity(name: str) -> nn.Module:

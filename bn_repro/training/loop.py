@@ -119,8 +119,10 @@ def train(
 
 def loss_of(output: Tensor | tuple[Tensor, Tensor], y: Tensor) -> Tensor:
     """Return the mean cross-entropy in nats, with the penalty that some networks return beside their logits."""
-    logits, penalty = output if isinstance(output, tuple) else (output, 0.0)
-    return F.cross_entropy(logits.float(), y) + penalty
+    if isinstance(output, tuple):
+        logits, penalty = output
+        return F.cross_entropy(logits.float(), y) + penalty
+    return F.cross_entropy(output.float(), y)
 
 
 def mean_loss(losses: list[Tensor]) -> float | None:

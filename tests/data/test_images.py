@@ -110,11 +110,14 @@ def test_test_set(thirty):
 
 
 @pytest.mark.parametrize(
-    "binarize_at, expected", [(None, [0, 127, 128, 255]), (0.5, [0, 0, 255, 255]), (0.0, [0, 255, 255, 255]), (0.6, [0, 0, 0, 255])]
+    "binarize_at, expected", [(None, [0, 127, 128, 255]), (0.5, [0, 0, 1, 1]), (0.0, [0, 1, 1, 1]), (0.6, [0, 0, 0, 1])]
 )
 def test_pixels_above_the_threshold_are_one(thirty, binarize_at, expected):
     for images in loaded(binarize_at=binarize_at):
         assert images.pixels[0].flatten().tolist() == expected
+        x, _ = images.between(0, 1)
+        assert x.flatten().tolist() == pytest.approx([pixel / (255 if binarize_at is None else 1) for pixel in expected])
+        assert torch.equal(images.at(torch.tensor([0]))[0], x) and torch.equal(images.first(1).between(0, 1)[0], x)
     assert thirty["train"][0][0].flatten().tolist() == [0, 127, 128, 255]  # the cached arrays are untouched
 
 
@@ -124,7 +127,7 @@ def test_the_threshold_in_bytes_is_the_one_in_float64_for_every_grey_level():
     thresholds = np.concatenate([levels, np.nextafter(levels, 0), np.nextafter(levels, 1), np.random.default_rng(0).random(500), [5e-324]])
     grey = np.arange(256, dtype=np.uint8)
     for threshold in thresholds[(thresholds >= 0) & (thresholds < 1)].tolist():
-        expected = np.where(grey.astype(np.float64) > 255 * threshold, 255, 0)
+        expected = np.where(grey.astype(np.float64) > 255 * threshold, 1, 0)
         assert np.array_equal(binarized(grey, threshold), expected), threshold
     assert binarized(grey, 0.5).dtype == np.uint8
 
@@ -153,4 +156,4 @@ def test_synthetic_images_are_the_same_everywhere_and_learnable():
 
 def test_synthetic_config_loads():
     training, evaluation = load_images(smoke().data, CPU)
-    assert (len(training), len(evaluation)) == (1200, 600) and set(training.pixels.unique().tolist()) == {0, 255}
+    assert (len(training), len(evaluation)) == (1200, 600) and set(training.pixels.unique().tolist()) == {0, 1}
