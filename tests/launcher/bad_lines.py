@@ -143,18 +143,7 @@ def wrong_hydras() -> Iterator[tuple[str, ...]]:
                      "hydra/launcher=", "hydra/launcher=basic,joblib", "hydra.launcher.n_jobs=2", "hydra.output_subdir=x", "hydra=x",
                      "hydra/job_logging=default", "hydra.searchpath=[x]"):  # fmt: skip
         yield (*line, override)
-    for knob in (
-        "n_jobs=0",
-        "n_jobs=100000",
-        "n_jobs=-100000",
-        "n_jobs=-2",
-        "n_jobs=two",
-        "n_jobs=1,2",
-        "n_job=1",
-        "n_jobs=",
-        "verbose=x",
-        "timeout=x",
-    ):
+    for knob in ("n_jobs=0", "n_jobs=100000", "n_jobs=-2", "n_jobs=two", "n_jobs=1,2", "n_job=1", "n_jobs=", "verbose=x", "timeout=x"):
         yield (*line, "hydra/launcher=joblib", f"hydra.launcher.{knob}")
 
 
