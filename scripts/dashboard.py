@@ -8,7 +8,7 @@ from bn_repro.launcher.signals import leave_on_signals
 if __name__ == "__main__":
     leave_on_signals()  # before the imports that take long
 
-from bn_repro.checks.arguments import Parser, answer, one_of, words
+from bn_repro.checks.arguments import Parser, answer, one_of, wandb_name
 from bn_repro.config import TIERS
 from bn_repro.records.files import PUBLISHED, PUBLISHED_RUNS, REPORTS, RUNS
 from bn_repro.records.record import experiments_in
@@ -24,8 +24,8 @@ def parse() -> argparse.Namespace:
     """
     parser = Parser(description="Make the W&B workspace and report of a tier, as code.")
     parser.add_argument("--tier", default="quick", type=one_of(TIERS), help=f"{', '.join(TIERS)} (default: quick)")
-    parser.add_argument("--project", type=words, default="bn-repro", help="W&B project (default: bn-repro)")
-    parser.add_argument("--entity", type=words, help="W&B user or team; the login's if not given")
+    parser.add_argument("--project", type=wandb_name, default="bn-repro", help="W&B project (default: bn-repro)")
+    parser.add_argument("--entity", type=wandb_name, help="W&B user or team; the login's if not given")
     parser.add_argument("--push", action="store_true", help="make them in W&B; without it they are only told")
     arguments = parser.parse_args()
     tier = arguments.tier

@@ -9,7 +9,7 @@ from bn_repro.launcher.signals import leave_on_signals
 if __name__ == "__main__":
     leave_on_signals()  # before the imports that take long
 
-from bn_repro.checks.arguments import Parser, answer, folder, one_of, words
+from bn_repro.checks.arguments import Parser, answer, folder, one_of, wandb_name
 from bn_repro.config import WandbConfig
 from bn_repro.records import files
 from bn_repro.records.damage import Damaged
@@ -27,8 +27,8 @@ def parse() -> argparse.Namespace:
     parser = Parser(description="Rebuild a clean W&B run from the record of a run, in the place of what W&B has of it.")
     parser.add_argument("folders", nargs="+", type=Path, metavar="RUN_FOLDER")
     parser.add_argument("--mode", type=one_of(MODES), default="offline", help=f"{' or '.join(MODES)} (default: offline)")
-    parser.add_argument("--project", type=words, default="bn-repro", help="W&B project (default: bn-repro)")
-    parser.add_argument("--entity", type=words, help="W&B user or team; the login's if not given")
+    parser.add_argument("--project", type=wandb_name, default="bn-repro", help="W&B project (default: bn-repro)")
+    parser.add_argument("--entity", type=wandb_name, help="W&B user or team; the login's if not given")
     parser.add_argument("--folder", type=folder, default="results/wandb", help="where offline W&B runs are kept (default: results/wandb)")
     arguments = parser.parse_args()
     for place in arguments.folders:

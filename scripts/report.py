@@ -9,7 +9,7 @@ from bn_repro.launcher.signals import leave_on_signals
 if __name__ == "__main__":
     leave_on_signals()  # before the imports that take long
 
-from bn_repro.checks.arguments import Parser, answer, folder, one_of, words
+from bn_repro.checks.arguments import Parser, answer, folder, one_of, wandb_name
 from bn_repro.config import TIERS, WandbConfig
 from bn_repro.records.files import PUBLISHED, REPORTS, RUNS
 from bn_repro.records.record import experiments_in
@@ -30,8 +30,8 @@ def parse() -> argparse.Namespace:
     parser = Parser(description="Judge and draw the runs of a tier on this machine.")
     parser.add_argument("--tier", default="quick", type=one_of(TIERS), help=f"{', '.join(TIERS)} (default: quick)")
     parser.add_argument("--wandb", default="disabled", type=one_of(MODES), help="log the report as a W&B run (default: disabled)")
-    parser.add_argument("--project", type=words, help="W&B project (default: bn-repro)")
-    parser.add_argument("--entity", type=words, help="W&B user or team; the login's if not given")
+    parser.add_argument("--project", type=wandb_name, help="W&B project (default: bn-repro)")
+    parser.add_argument("--entity", type=wandb_name, help="W&B user or team; the login's if not given")
     parser.add_argument("--folder", type=folder, help="where offline W&B runs are kept (default: results/wandb)")
     arguments = parser.parse_args()
     for name, default in OF_WANDB.items():

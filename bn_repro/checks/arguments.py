@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NoReturn, TypeVar
 
-from bn_repro.checks.values import check_folder, check_text, nearest, shown, told
+from bn_repro.checks.values import check_folder, check_text, check_wandb_name, nearest, shown, told
 
 MISTAKE, FAILURE = 2, 1
 READER_GONE = 128 + signal.SIGPIPE  # as a shell has it of a program that the signal ends
@@ -105,7 +105,7 @@ def one_of(choices: Sequence[str]) -> Callable[[str], str]:
 
 def positive(text: str) -> int:
     if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
-        raise argparse.ArgumentTypeError(f"{shown(text)} is not a number; give 1 or more")
+        raise argparse.ArgumentTypeError(f"{shown(text)} is no whole number from 1 on")
     return int(text)
 
 
@@ -132,5 +132,6 @@ def checked(check: Callable[[str, str], None], text: str) -> str:
 
 
 words = partial(checked, check_text)
+wandb_name = partial(checked, check_wandb_name)
 folder = partial(checked, check_folder)
 readable_folder = partial(checked, partial(check_folder, is_written=False))

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import NamedTuple
 
 from bn_repro.checks.architecture import last_map_side, layer_names, parameter_names
-from bn_repro.checks.values import check_text, check_value, shown, told
+from bn_repro.checks.values import check_text, check_value, check_wandb_name, shown, told
 from bn_repro.config import (
     BATCH_STATISTIC_NORMS,
     Config,
@@ -23,7 +23,6 @@ from bn_repro.config.text import TextDataConfig
 
 STREAMING = ("language_model", "bag_of_words")  # networks of which a batch is not so many examples
 CADENCES = ("every", "gradient_shift_every", "landscape_every", "jacobian_every", "magnitudes_every")
-LONGEST_PROJECT, NOT_IN_PROJECTS = 128, set(r"/\#?%:")  # W&B's rules
 
 
 class ExampleSet(NamedTuple):
@@ -64,10 +63,9 @@ def check(config: Config) -> None:
     data, network, train = config.data, config.network, config.train
     if not re.fullmatch(r"cpu|cuda(:[0-9]{1,2})?|mps", config.device):
         raise ValueError(f"device={shown(config.device)} is not a device; choices: cpu, cuda, cuda:N, mps")
-    if len(config.wandb.project) > LONGEST_PROJECT or NOT_IN_PROJECTS & set(config.wandb.project):
-        raise ValueError(
-            f"wandb.project={shown(config.wandb.project)} is no W&B project: at most {LONGEST_PROJECT} letters, none of / \\ # ? % :"
-        )
+    check_wandb_name("wandb.project", config.wandb.project)
+    if config.wandb.entity is not None:
+        check_wandb_name("wandb.entity", config.wandb.entity)
     if network.norm != config.norm:
         raise ValueError(f"network.norm={network.norm} is not norm={config.norm}; norm={network.norm} sets both")
     if network.norm in BATCH_STATISTIC_NORMS and train.batch_size < 2:
@@ -224,6 +222,8 @@ def without_effect(config: Config) -> Iterator[tuple[str, str]]:
     if network.name == "bag_of_words":
         names = [f"{part}.{one.name}" for part, schema in (("train", train), ("probe", probe)) for one in fields(schema)]
         yield from ((name, "with network=bag_of_words") for name in names)
+    if (train.stop_at_chance or 0) >= train.steps:
+        yield "train.stop_at_chance", f"with train.steps={train.steps}"
     is_bare = network.norm in ("none", "noisy_none")
     for name, is_used in (
         ("norm_eps", not is_bare),

@@ -22,6 +22,7 @@ BOUNDS = (
 )
 MADE_BY_THE_SYSTEM = tuple(map(Path, ("/proc", "/sys", "/dev")))  # folders in which no file can be kept
 SHARED_MEMORY = Path("/dev/shm")
+LONGEST_WANDB_NAME, NOT_IN_WANDB_NAMES = 128, set(r"/\#?%:")  # W&B's rules
 
 
 def check_value(name: str, value: Any, metadata: dict[str, Any]) -> None:
@@ -84,6 +85,17 @@ def check_text(name: str, text: str) -> None:
         raise ValueError(f"{name}={shown(text)} has letters that cannot be printed")
 
 
+def check_wandb_name(name: str, text: str) -> None:
+    """Refuse what W&B takes for no project, user or team.
+
+    Raises:
+        ValueError: one line.
+    """
+    check_text(name, text)
+    if len(text) > LONGEST_WANDB_NAME or NOT_IN_WANDB_NAMES & set(text):
+        raise ValueError(f"{name}={shown(text)} is no W&B name: at most {LONGEST_WANDB_NAME} letters, none of / \\ # ? % :")
+
+
 def check_folder(name: str, text: str, is_written: bool = True) -> None:
     """Refuse what cannot be a folder here; nothing is made.
 
@@ -112,7 +124,8 @@ def check_folder(name: str, text: str, is_written: bool = True) -> None:
 def nearest(word: str, choices: Iterable[str]) -> str:
     """Return '; did you mean X?' for the closest choice, else nothing. The last part of a dotted name counts as well."""
     choices = list(choices)
-    by_last_part = {choice.split(".")[-1]: choice for choice in reversed(choices)}
+    word = word.lower()
+    by_last_part = {choice.split(".")[-1]: choice for choice in reversed(choices) if "." in choice}
     last = word.split(".")[-1]
     found = difflib.get_close_matches(word, choices, n=1, cutoff=0.75)
     found = found or [by_last_part[part] for part in difflib.get_close_matches(last, by_last_part, n=1, cutoff=0.6)]
@@ -125,7 +138,7 @@ def told(word: str, choices: Iterable[str]) -> str:
     whole = ", ".join(choices)
     if len(whole) <= LINE:
         return f"choices: {whole}"
-    near = difflib.get_close_matches(word, choices, n=3, cutoff=0.0)
+    near = difflib.get_close_matches(word.lower(), choices, n=3, cutoff=0.0)
     return f"choices: {', '.join(near)} and {len(choices) - len(near)} more"
 
 

@@ -44,8 +44,9 @@ def choose(tier: str, only: str | None, studies: Sequence[Study], seconds_of: Ca
     wanted = of_study.get(only) or ({only} if only in names else of_claim)
     chosen = [name for name in there if name.split("/")[0] in wanted]
     if not chosen:
-        near = nearest(only, [*of_study, *names, *claims])
-        known = "" if only not in {*of_study, *claims} else f" in tier {tier}"
+        is_elsewhere = only in {*of_study, *claims}
+        near = "" if is_elsewhere else nearest(only, [*of_study, *names, *claims])
+        known = f" in tier {tier}" if is_elsewhere else ""
         raise ValueError(
             f"--only {only}: no such study, experiment or claim{known}{near}; "
             f"studies: {', '.join(of_study)}; experiments: {', '.join(names)}; claims: the ids in claims.json"

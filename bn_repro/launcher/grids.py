@@ -194,7 +194,7 @@ def parsed(overrides: Sequence[str]) -> list[Override]:
 def parsed_override(text: str) -> Override:
     try:
         return OverridesParser.create().parse_override(text)
-    except (HydraException, RecursionError) as error:
+    except (HydraException, RecursionError, ValueError) as error:
         reason = first_line(error).split(" expecting ")[0]  # a list of the grammar's own words
         raise ValueError(f"{shown(text)}: not of the form name=value ({reason}); quotes in quotes keep what is special") from error
 

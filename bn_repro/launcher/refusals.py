@@ -179,7 +179,7 @@ def refuse_launcher(hydras: Sequence[Override]) -> None:
                 raise ValueError(f"{text}: there is no knob {shown(override.key_or_group)}{nearest(override.key_or_group, names)}")
         num_jobs = launcher_config(hydras).get("n_jobs", 1)
     most = JOBS_A_CORE * (os.cpu_count() or 1)
-    if not num_jobs or abs(num_jobs) > most:
+    if num_jobs != -1 and not 1 <= num_jobs <= most:
         raise ValueError(f"{LAUNCHER_KNOBS}n_jobs={num_jobs} is out of range; it must be -1, one run a core, or 1 to {most}")
 
 

@@ -143,7 +143,7 @@ def wrong_hydras() -> Iterator[tuple[str, ...]]:
                      "hydra/launcher=", "hydra/launcher=basic,joblib", "hydra.launcher.n_jobs=2", "hydra.output_subdir=x", "hydra=x",
                      "hydra/job_logging=default", "hydra.searchpath=[x]"):  # fmt: skip
         yield (*line, override)
-    for knob in ("n_jobs=0", "n_jobs=100000", "n_jobs=-100000", "n_jobs=two", "n_jobs=1,2", "n_job=1", "n_jobs=", "verbose=x", "timeout=x"):
+    for knob in ("n_jobs=0", "n_jobs=100000", "n_jobs=-2", "n_jobs=two", "n_jobs=1,2", "n_job=1", "n_jobs=", "verbose=x", "timeout=x"):
         yield (*line, "hydra/launcher=joblib", f"hydra.launcher.{knob}")
 
 
@@ -154,7 +154,8 @@ def wrong_folders() -> Iterator[tuple[str, ...]]:
         yield (*SMOKE, f"{knob}={place}")
     yield from ((*SMOKE, "wandb.mode=offline", f"wandb.folder={place}") for place in places)
     yield from ((*SMOKE, f"wandb.project={name}") for name in ("a/b", "a#b", "a?b", "a%b", "x" * 129))
-    yield (*SMOKE, "wandb.entity=''")
+    yield from ((*SMOKE, f"wandb.entity={name}") for name in ("''", "a/b"))
+    yield (*SMOKE, "train.lr=" + "1" * 9000)
 
 
 def what_does_not_go_together() -> Iterator[tuple[str, ...]]:
@@ -175,7 +176,7 @@ def what_does_not_go_together() -> Iterator[tuple[str, ...]]:
         "norm=layer network.norm_momentum=0.5", "norm=none network.norm_eps=0.1", "norm=none network.keep_bias=true", "data.workers=4",
         "data.validation_size=300", "data.split_seed=1", "probe.every=0 probe.num_units=3", "base.lr=0.5", "train.lr=${nope}",
         "train.lr=${train.lr}", "train.lr=${train.momentum}", "train.lr=${oc.env:NO_SUCH_VARIABLE}", "train.lr=${times:1}", "train.lr=???",
-        "seed=${seed}", "controls=[]", "data=image_folder", "data=imagenet", "train.row_spacing=1",
+        "seed=${seed}", "controls=[]", "data=image_folder", "data=imagenet", "train.row_spacing=1", "train.stop_at_chance=60",
     )  # fmt: skip
     for overrides in sigmoid_mlp:
         names = {override.split("=")[0] for override in overrides.split()}

@@ -95,7 +95,7 @@ SCRIPTS = {
                      "--launcher local --slurm partitoin=x", "--launcher local --slurm partition", "--launcher local --jobs 2",
                      "--launcher local --collect", "--jobs 2 --collect", "--launcher local --slurm partition=x partition=y",
                      "--tier imagenet"),
-    "dashboard.py": ("--tier gpu", "--tier gup", "--project ''", "--entity ''", "--pusch"),
+    "dashboard.py": ("--tier gpu", "--tier gup", "--project ''", "--project a/b", "--entity ''", "--pusch"),
     "export_wandb.py": ("", "nope", ".", "--mode disabled .", "--folder /dev/null .", "--folder '' ."),
     "fetch_data.py": ("", "cifar", "mnist --folder ''", "mnist --folder /proc/x", "mnist --folder data --folder data"),
     "report.py": ("--tier gup", "--tier gpu", "--wandb on", "--project x", "--wandb offline --folder /dev/null",
