@@ -15,6 +15,7 @@ from bn_repro.benchmarks.inception import compare_inception, compare_on_gpu
 from bn_repro.benchmarks.logging_tax import MAX_MEGABYTES, MAX_RANK_ERROR, compare_logging, megabytes_added, rank_errors_after
 from bn_repro.benchmarks.sigmoid_mlp import compare_sigmoid_mlp
 from bn_repro.benchmarks.timing import Comparison
+from bn_repro.benchmarks.virtual_batch_norm import compare_virtual_batch_norm
 from bn_repro.data.images import load_images
 from bn_repro.launcher.grids import configs_of
 
@@ -35,6 +36,8 @@ def measure(subjects: Collection[str], rounds: int) -> None:
         config = next(config for config in configs_of(INCEPTION) if config.arm == "bn_x5")
         rows = compare_inception(config, load_images(config.data, cpu)[0], rounds)
         show(f"small Inception, {rounds} rounds in turn, one thread", rows, console)
+    if "virtual_batch_norm" in subjects:
+        show(f"virtual batch norm, {rounds} rounds in turn, one thread", compare_virtual_batch_norm(rounds), console)
     if "logging" in subjects:
         mlp = next(config for config in configs_of(SIGMOID_MLP) if config.norm == "batch")
         inception = next(config for config in configs_of(INCEPTION) if config.arm == "bn_x5")

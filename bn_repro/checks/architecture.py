@@ -6,7 +6,7 @@ The networks themselves stand in `bn_repro/networks`, and a test holds both toge
 import math
 from collections.abc import Iterator
 
-from bn_repro.config import Config, ImageNetworkConfig, InceptionConfig, NetworkConfig, SigmoidMLPConfig
+from bn_repro.config import VIRTUAL_NORMS, Config, ImageNetworkConfig, InceptionConfig, NetworkConfig, SigmoidMLPConfig
 from bn_repro.config.text import AwdLstmConfig, LanguageModelConfig, TextClassifierConfig
 
 MODULES = ("3a", "3b", "3c", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
@@ -20,6 +20,7 @@ NORM_PARAMETERS = {
     "noisy_batch": ("0.weight", "0.bias"),
     "outside_gradient": ("gamma", "beta"),
     "outside_gradient_center": ("gamma", "beta"),
+    **dict.fromkeys(VIRTUAL_NORMS, ("gamma", "beta")),
 }  # the others': weight, bias
 
 
@@ -29,7 +30,9 @@ def layer_names(network: ImageNetworkConfig) -> list[str]:
         return [*(f"hidden.{number}" for number in range(network.depth)), "output"]
     assert isinstance(network, InceptionConfig)
     names = ["stem.conv1", "stem.conv2_reduce", "stem.conv2"]
-    is_merged = network.merge_reductions and network.norm in ("none", "batch", "outside_gradient", "outside_gradient_center")
+    is_merged = network.merge_reductions and network.norm in (
+        "none", "batch", "outside_gradient", "outside_gradient_center", *VIRTUAL_NORMS
+    )  # fmt: skip
     for module in MODULES:
         reductions = ["reduce_3x3", "reduce_double"] if module in HALVING else ["conv_1x1", "reduce_3x3", "reduce_double"]
         parts = ["reductions"] if is_merged else [f"reductions.{name}" for name in reductions]
@@ -54,7 +57,7 @@ def parameter_names(network: NetworkConfig) -> Iterator[str]:
 
 def image_parameters(network: ImageNetworkConfig) -> Iterator[str]:
     *layers, last = layer_names(network)
-    has_bias = network.norm not in ("batch", "noisy_batch") or getattr(network, "keep_bias", False)
+    has_bias = network.norm not in ("batch", "noisy_batch", *VIRTUAL_NORMS) or getattr(network, "keep_bias", False)
     for layer in layers:
         affine = f"{layer}.affine"
         if layer == "stem.conv1" and getattr(network, "stem", None) == "separable":

@@ -10,6 +10,7 @@ from bn_repro.checks.architecture import last_map_side, layer_names, parameter_n
 from bn_repro.checks.values import check_text, check_value, check_wandb_name, shown, told
 from bn_repro.config import (
     BATCH_STATISTIC_NORMS,
+    VIRTUAL_NORMS,
     Config,
     DataConfig,
     ImageDataConfig,
@@ -132,6 +133,8 @@ def check_examples(config: Config) -> None:
     number = num_labels
     if config.network.name not in STREAMING and config.train.batch_size > number:
         raise ValueError(f"train.batch_size={config.train.batch_size} is more than the {number} training examples of {data.name}")
+    if config.network.norm in VIRTUAL_NORMS and config.train.reference_size > number:
+        raise ValueError(f"train.reference_size={config.train.reference_size} is more than the {number} training examples of {data.name}")
 
 
 def num_training(config: Config) -> int:
@@ -228,11 +231,13 @@ def without_effect(config: Config) -> Iterator[tuple[str, str]]:
     for name, is_used in (
         ("norm_eps", not is_bare),
         ("norm_momentum", network.norm in BATCH_STATISTIC_NORMS),
-        ("keep_bias", network.norm in ("batch", "noisy_batch")),  # others leave the bias where it is
+        ("keep_bias", network.norm in ("batch", "noisy_batch", *VIRTUAL_NORMS)),  # others leave the bias where it is
         ("per_activation_size", not is_bare),
     ):
         if not is_used:
             yield f"network.{name}", f"with norm={network.norm}"
+    if network.norm not in VIRTUAL_NORMS:
+        yield "train.reference_size", f"with norm={network.norm}"
     if data.name != "image_folder":
         yield "data.workers", f"with data.name={data.name}"
     if data.evaluate_on == "test" and isinstance(data, ImageDataConfig):

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, get_args
 
-LINE = 100  # letters of a list of choices that is told whole
+LINE = 140  # letters of a list of choices that is told whole
 LONGEST_SHOWN = 60  # letters of what was typed that an answer repeats
 LONGEST_NAME = 255  # bytes of a file's or folder's name
 LONGEST_PATH = 3_500  # bytes of a folder with all that it lies in; the system's limit is 4096, and runs lie below

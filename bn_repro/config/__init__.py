@@ -10,7 +10,8 @@ from typing import Any
 TIERS = ("smoke", "quick", "long", "gpu", "imagenet")
 DATASETS = ("mnist", "fashion_mnist", "cifar10", "synthetic", "synthetic_colour", "image_folder", "imdb", "synthetic_text")
 NETWORKS = ("sigmoid_mlp", "inception", "language_model", "text_classifier", "bag_of_words")
-NORMS = ("none", "batch", "outside_gradient", "outside_gradient_center", "layer", "group", "noisy_batch", "noisy_none")
+VIRTUAL_NORMS = ("virtual_batch", "virtual_batch_with_example")
+NORMS = ("none", "batch", "outside_gradient", "outside_gradient_center", "layer", "group", "noisy_batch", "noisy_none", *VIRTUAL_NORMS)
 NONLINEARITIES = ("sigmoid", "tanh", "relu", "identity")
 INITS = ("gaussian", "he", "xavier")
 STEMS = ("separable", "dense", "pooled", "small")
@@ -139,6 +140,9 @@ class TrainConfig:
     checkpoint_every: int = knob("steps between two checkpoints", low=1, high=MOST, unit="steps", changes_result=False)
     population_batches: int = knob(
         "training batches for the population statistics of Algorithm 2", low=1, high=MOST, unit="training batches"
+    )
+    reference_size: int = knob(
+        "training examples that are the reference batch of a virtual batch norm", low=2, high=MOST, unit="training examples"
     )
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bn_repro.checks.configs import check
-from bn_repro.config import Config
+from bn_repro.config import VIRTUAL_NORMS, Config
 from bn_repro.experiments.environment import available_device
 from bn_repro.experiments.image_task import image_task
 from bn_repro.experiments.probing import activation_probe, generator_of, measures_before_step
@@ -21,7 +21,7 @@ from bn_repro.experiments.resuming import finished_summary, forget_unfounded_sum
 from bn_repro.experiments.tasks import Task
 from bn_repro.experiments.text_tasks import language_model_task, text_classifier_task
 from bn_repro.experiments.tracking import Mirror
-from bn_repro.norms import batch_norms, estimate_population_statistics
+from bn_repro.norms import batch_norms, estimate_population_statistics, keep_reference
 from bn_repro.records import files
 from bn_repro.records.extent import RECORD
 from bn_repro.records.record import DIVERGED, FINISHED, STOPPED_AT_CHANCE, Run, run_folder
@@ -157,6 +157,8 @@ def build(config: Config) -> tuple[TrainState, Task]:
     torch.manual_seed(config.seed + RANK_SEEDS * rank())  # dropout, which differs between ranks
     device = torch.device(config.device)
     task = build_task(config, device)
+    if config.network.norm in VIRTUAL_NORMS:
+        keep_reference(task.network, reference_batch(task.batches, config.train.reference_size))
     if config.train.sync_bn:
         task.network = synchronized(task.network)
     network = task.network
@@ -165,6 +167,17 @@ def build(config: Config) -> tuple[TrainState, Task]:
     if config.train.is_compiled:
         state.forward = torch.compile(state.forward, mode="reduce-overhead" if device.type == "cuda" else "default")
     return state, task
+
+
+def reference_batch(batches: Any, size: int) -> Tensor:
+    """Return the first training examples of the run's own order: the same on all ranks, in evaluation, and after a resume.
+
+    Raises:
+        ValueError: there are not so many.
+    """
+    if size > len(batches.images):
+        raise ValueError(f"train.reference_size={size} is more than the {len(batches.images)} training examples")
+    return type(batches)(batches.images, size, batches.seed).at(0)[0]
 
 
 def build_task(config: Config, device: torch.device) -> Task:

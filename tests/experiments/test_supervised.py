@@ -17,6 +17,7 @@ from composed import smoke
 from rich.console import Console
 from safetensors.torch import load_file
 
+from bn_repro.config import VIRTUAL_NORMS
 from bn_repro.data.images import Batches, load_images
 from bn_repro.data.sources import DATASETS
 from bn_repro.experiments import image_task, supervised
@@ -25,6 +26,7 @@ from bn_repro.launcher.child import DONE, FAILED, INTERRUPTED, SKIPPED
 from bn_repro.launcher.grids import configs_of, experiments, grid
 from bn_repro.launcher.runs import run_here, run_many
 from bn_repro.networks import build_network
+from bn_repro.norms import keep_reference
 from bn_repro.records import files
 from bn_repro.records.lock import RunBusy
 from bn_repro.records.record import DIVERGED, FINISHED, STOPPED_AT_CHANCE, Run, run_folder
@@ -419,3 +421,25 @@ def test_every_experiment_runs_two_steps(name, tmp_path, monkeypatch, few_images
         summary = supervised.run(config)
         assert summary["status"] == FINISHED and [row["step"] for row in Run(run_folder(config)).metrics] == [0, 1, 2]
         assert runs.result_line("here", summary).startswith("here: ")
+
+
+@pytest.mark.parametrize("norm", VIRTUAL_NORMS)
+def test_a_run_by_a_reference_batch_resumes_and_exports_it(configured, norm):
+    """The reference is 128 training examples, the same in training, evaluation and the exported weights."""
+    settings = {"steps": 40, "eval_every": 20, "checkpoint_every": 15}
+    whole, stopped = configured(f"norm={norm}", results="whole", **settings), configured(f"norm={norm}", **settings)
+    summary = supervised.run(whole)
+    polls = iter(range(100))
+    with pytest.raises(Interrupted):
+        supervised.run(stopped, is_stopping=lambda: next(polls) == 30)
+    supervised.run(stopped)
+    assert contents(stopped) == contents(whole)
+    weights = load_file(run_folder(whole) / files.WEIGHTS)
+    training, images = load_images(whole.data, torch.device("cpu"))
+    assert torch.equal(weights["reference_batch"], Batches(training, 128, whole.seed).at(0)[0])
+    network = build_network(whole.network, (28, 28), 10, seed=1)
+    keep_reference(network, torch.zeros(128, 28, 28))
+    network.load_state_dict(weights)
+    assert evaluate(network, images, lambda: None, batch_size=1000).accuracy == summary["accuracy"]
+    with pytest.raises(ValueError, match="train.reference_size=2000 is more than the 1200 training examples"):
+        supervised.run(configured(f"norm={norm}", results="other", reference_size=2000))
