@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from bn_repro.launcher.cost import multiply_adds, projected_cost
 from bn_repro.launcher.grids import CONFIGS, configs_of
@@ -30,12 +31,12 @@ def test_cost_by_hand(config):
     assert "hours unknown; give --images-per-second X" in projected_cost([config], None)[-1]
 
 
-def test_a_missing_folder_is_one_line(tmp_path):
+def test_a_missing_device_or_folder_is_one_line():
     if (CONFIGS.parent / "data" / "imagenet").exists():
         pytest.skip("ImageNet is here")
     answer = reproduce()
-    assert answer.returncode == 1 and len(answer.stderr.splitlines()) == 1
-    assert "data/imagenet/train/<class>/<image>.JPEG" in answer.stderr
+    code, words = (1, "data/imagenet/train/<class>/<image>.JPEG") if torch.cuda.is_available() else (2, "has no such device")
+    assert answer.returncode == code and len(answer.stderr.splitlines()) == 1 and words in answer.stderr
 
 
 @pytest.mark.parametrize("speed", ["0", "-1", "fast", "nan", "inf"])
