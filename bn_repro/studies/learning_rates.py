@@ -130,13 +130,13 @@ def draw_sweeps(root: Path, tier: str) -> Drawn | None:
 
 def figure_sweep(networks: Sequence[tuple[str, dict[str, Sequence[Sweep]]]]) -> Drawing:
     """Draw final accuracy against learning rate, a panel per network; the dotted line is the least accuracy of a usable rate."""
-    figure, axes = new_figure(len(networks), 4.8 * len(networks), 3.6, sharey=True)
+    figure, axes = new_figure(len(networks), 4.8 * len(networks), 3.6)
     for axis, (network, norms) in zip(axes, networks):
         for label, sweeps in norms.items():
             accuracies = np.array([list(map(final_accuracy, sweep.values())) for sweep in sweeps])
             draw_over_seeds(axis, label, np.array(list(sweeps[0])), accuracies)
         axis.axhline(usable_threshold(norms["without BN"]), color="#999999", linewidth=0.9, linestyle=":")
-        axis.set(xscale="log", xlabel="learning rate", ylim=(0, 100))
+        axis.set(xscale="log", xlabel="learning rate", ylim=(0, None))
         axis.set_title(network, fontsize=10, loc="left")
         axis.yaxis.set_major_formatter(PercentFormatter(100, decimals=0))
     axes[0].set_ylabel("final test accuracy")

@@ -74,9 +74,9 @@ def test_gains_without_a_number(pairs):
     reverse = [(bn, plain) for plain, bn in pairs]
     assert measures.median_gain(reverse, (0.1, 0.05)) == 0
     assert math.isnan(measures.median_gain([(plain, plain) for plain, _ in pairs], (0.1, 0.05)))
-    assert [in_a_cell(value) for value in (math.nan, math.inf, 0.0, 2.345, 1234.5)] == ["", "inf", "0", "2.3", "1,234"]
+    assert [in_a_cell(value) for value in (math.nan, math.inf, 0.0, 2.345, 1234.5)] == ["", "∞", "0", "2.3", "1,234"]
 
 
 def test_the_figure_has_a_number_in_every_cell(pairs):
     words = [text.get_text() for axis in figure_maps(pairs).axes for text in axis.texts]
-    assert len(words) == 12 and words.count("inf") == 4
+    assert len(words) == 12 and words.count("∞") == 4

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure as Drawing
-from matplotlib.ticker import NullFormatter, PercentFormatter, ScalarFormatter
+from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter, ScalarFormatter
 
 from bn_repro.figures.style import STYLES, Arm, common_steps, draw_over_seeds, new_figure, thousands
 from bn_repro.measures.accuracy import CHANCE, final_accuracy, reached_infinity, smoothed_accuracy, steps_to_reach
@@ -18,6 +18,7 @@ from bn_repro.verdicts.statistics import Mean
 HEADERS = (
     "arm", "learning rate", "steps to the target", "final accuracy, %", "ms a step", "the paper's steps to 72.2 %", "the paper's best, %"
 )  # fmt: skip
+SPEEDUPS = (0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15)  # that an axis names
 LOWEST_TARGET = 20.0  # percent, from which speed-ups are drawn
 # What has the same rate without and with BN.
 RATES = (("inception", "bn_baseline"), ("inception_x5", "bn_x5"), ("inception_x30", "bn_x30"))
@@ -109,8 +110,9 @@ def speedup_by_target(root: Path, tier: str) -> Drawn | None:
         axis.set(xlabel="target, % of the test images", yscale="log")
         axis.set_title(base.short_title, fontsize=9)
     axes[0].set(ylabel="times fewer steps than without BN")
+    axes[0].yaxis.set_major_locator(FixedLocator(SPEEDUPS))
     axes[0].yaxis.set_major_formatter(ScalarFormatter())
-    axes[0].yaxis.set_minor_formatter(NullFormatter())
+    axes[0].yaxis.set_minor_locator(NullLocator())
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     return Drawn(figure, shown)
 

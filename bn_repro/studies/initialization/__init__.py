@@ -113,8 +113,8 @@ STUDY = Study(
         Figure(
             name="map",
             title="The sigmoid network over learning rate and initial deviation",
-            caption="Steps to 90 % test accuracy, the median over seeds, and BN's speed-up: inf where BN alone arrives, 0 where it "
-            "alone does not, blank where neither does.",
+            caption="Steps to 90 % test accuracy, the median over seeds, ∞ where it is never reached; and BN's speed-up: ∞ where BN alone "
+            "arrives, 0 where it alone does not, blank where neither does.",
             alt="Three heat maps over learning rate and initial deviation: steps without BN, steps with BN, and the speed-up.",
             draw=draw_maps,
             experiments=("mnist_map",),

@@ -50,9 +50,13 @@ def table_of(rates: Sequence[float], stds: Sequence[float], value: Callable[[tup
 def draw_table(axis: Axes, values: np.ndarray, rates: Sequence[float], stds: Sequence[float], norm: LogNorm, colors: str) -> None:
     """Draw a table (stds, rates) as a heat map with its numbers; what is 0, infinite or not a number has no colour."""
     shown = np.where(np.isfinite(values) & (values > 0), values, np.nan)
-    axis.pcolormesh(np.arange(len(rates) + 1), np.arange(len(stds) + 1), shown, norm=norm, cmap=colors, edgecolors="white", linewidth=0.6)
+    edges = np.arange(len(rates) + 1), np.arange(len(stds) + 1)
+    colours = axis.pcolormesh(*edges, shown, norm=norm, cmap=colors, edgecolors="white", linewidth=0.6)
     for row, column in np.ndindex(values.shape):
-        axis.text(column + 0.5, row + 0.5, in_a_cell(values[row, column]), ha="center", va="center", fontsize=6.5)
+        red, green, blue, _ = colours.to_rgba(shown[row, column])
+        is_dark = not np.isnan(shown[row, column]) and 0.3 * red + 0.6 * green + 0.1 * blue < 0.5
+        words = in_a_cell(values[row, column])
+        axis.text(column + 0.5, row + 0.5, words, ha="center", va="center", fontsize=8, color="white" if is_dark else "black")
     axis.set_xticks(np.arange(len(rates)) + 0.5, [f"{rate:g}" for rate in rates])
     axis.set_yticks(np.arange(len(stds)) + 0.5, [f"{std:g}" for std in stds])
     axis.set(xlabel="learning rate")
@@ -62,4 +66,4 @@ def draw_table(axis: Axes, values: np.ndarray, rates: Sequence[float], stds: Seq
 def in_a_cell(value: float) -> str:
     if math.isnan(value):
         return ""
-    return "inf" if math.isinf(value) else f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+    return "∞" if math.isinf(value) else f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
