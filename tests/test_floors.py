@@ -11,10 +11,10 @@ ROOT = Path(__file__).parent.parent
 RECORDS = "files own damage archive packing extent cadence reading soundness lock record writing"
 # From the ground up; within a floor from left to right. A name stands for the module and all that is in it.
 FLOORS = (
-    ("config", "config.text", "config.schemas"),
+    ("config", "config.text", "config.evolution", "config.schemas"),
     ("checks.values", "checks.architecture", "checks.configs", "checks.arguments", "checks"),
     (*(f"records.{module}" for module in RECORDS.split()), "records", "norms", "data"),
-    ("baselines", "networks", "probes", "training", "verdicts", "measures", "figures"),
+    ("baselines", "networks", "probes", "training", "evolution", "verdicts", "measures", "figures"),
     ("experiments", "studies", "comparison", "plot"),
     ("report", "launcher"),
     ("dashboard", "benchmarks"),
