@@ -50,7 +50,7 @@ def of_trained_networks(
 def answer_in_words(answers: Answers) -> str:
     return (
         f"Folding BN into the layer before it changes outputs by {in_words(answers['sec3.1-folding'])}, which is rounding. "
-        f"Accuracy by moving averages lies {in_words(answers['alg2-tracking'])} from that by Algorithm 2."
+        f"Accuracies by moving averages and by Algorithm 2 are {in_words(answers['alg2-tracking'])}."
     )
 
 

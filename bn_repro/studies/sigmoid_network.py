@@ -13,7 +13,7 @@ from bn_repro.records.record import Run
 from bn_repro.studies.study import Answers, Figure, Study, of_arms
 from bn_repro.verdicts.claim import Claim
 from bn_repro.verdicts.numbers import in_words
-from bn_repro.verdicts.rules import Above
+from bn_repro.verdicts.rules import NOT_RUN, Above
 
 PLAIN, BN = "mnist_sigmoid/none", "mnist_sigmoid/batch"  # both at the plain network's best point without momentum
 PLAIN_BEST, BN_BEST = "mnist_best/plain_best", "mnist_best/bn_best"  # each at its own best point of the whole grid
@@ -213,11 +213,11 @@ def figures(suffix: str, words: str, reference: str, subject: str) -> Sequence[F
 
 
 def answer_in_words(answers: Answers) -> str:
-    steps, accuracy = answers["fig1-steps-95-common"], answers["fig1-accuracy-best"]
-    median = answers["fig1-median-common"]
+    steps, common, best, median = (answers[f"fig1-{id}"] for id in ("steps-95-common", "accuracy-common", "accuracy-best", "median-common"))
+    where, accuracy = ("", common) if best.verdict == NOT_RUN else (", each at its own best,", best)
     return (
-        f"At the plain network's best learning rate BN needs {in_words(steps)} fewer steps to 95 % of the plateau, and each at its own "
-        f"best it ends {in_words(accuracy)} higher. The median input of a last-layer sigmoid travels {in_words(median)} less with BN."
+        f"At the plain network's best learning rate BN needs {in_words(steps)} fewer steps to 95 % of the plateau, and{where} it ends "
+        f"{in_words(accuracy)} higher. The median input of a last-layer sigmoid travels {in_words(median)} less with BN."
     )
 
 
