@@ -216,8 +216,8 @@ def answer_in_words(answers: Answers) -> str:
     steps, common, best, median = (answers[f"fig1-{id}"] for id in ("steps-95-common", "accuracy-common", "accuracy-best", "median-common"))
     where, accuracy = ("", common) if best.verdict == NOT_RUN else (", each at its own best,", best)
     return (
-        f"At the plain network's best learning rate BN needs {in_words(steps)} fewer steps to 95 % of the plateau, and{where} it ends "
-        f"{in_words(accuracy)} higher. The median input of a last-layer sigmoid travels {in_words(median)} less with BN."
+        f"Without momentum, at the best learning rate without BN, BN needs {in_words(steps)} fewer steps to 95 % of the plateau, "
+        f"and{where} it ends {in_words(accuracy)} higher. The median input of a last-layer sigmoid travels {in_words(median)} less with BN."
     )
 
 

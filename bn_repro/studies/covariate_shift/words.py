@@ -33,7 +33,7 @@ def answer_in_words(answers: Answers) -> str:
     """Say by how many definitions BN reduces the shift, and what noise after BN does."""
     if all(answer.verdict == NOT_RUN for answer in answers.values()):
         return NO_RUNS
-    counts = f"Distributions shift {counted(answers, 'drift')}; gradients shift {counted(answers, 'gradient')}."
+    counts = f"The inputs of nonlinearities drift {counted(answers, 'drift')}; gradients shift {counted(answers, 'gradient')}."
     noise = "; ".join(
         f"in the {network.name} noise after BN moves distributions {in_words(answers[f'ics-noise-drift-{network.suffix}'])} as much as no "
         f"BN does, and ends {in_words(answers[f'ics-noise-plain-{network.suffix}'])} above it"
@@ -45,9 +45,9 @@ def answer_in_words(answers: Answers) -> str:
 
 
 def counted(answers: Answers, kind: str) -> str:
-    """Say by how many definitions of one kind, over both networks, BN reduces the shift: `less with BN by 3 of 5 measures`."""
+    """Say by how many definitions of one kind, over both networks, BN reduces the shift: `less with BN in 3 of 5 comparisons`."""
     assert kind in GROUPS
     verdicts = [answer.verdict for id, answer in answers.items() if id.startswith(f"ics-{kind}-") and answer.verdict != NOT_RUN]
     partly = verdicts.count(PARTLY)
-    a_little = f", a little less by {partly}" if partly else ""
-    return f"less with BN by {verdicts.count(REPRODUCED)} of {len(verdicts)} measures{a_little}" if verdicts else "(not run)"
+    a_little = f", a little less in {partly}" if partly else ""
+    return f"less with BN in {verdicts.count(REPRODUCED)} of {len(verdicts)} comparisons{a_little}" if verdicts else "(not run)"
