@@ -3,39 +3,38 @@
 This file and the command line's checks load no torch, so that a mistake is answered at once.
 """
 
-import difflib
-import math
-import operator
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-TIERS = ("smoke", "quick", "long", "gpu", "imagenet")
+from bn_repro.config.knobs import check_value, differences, knob, nearest, walk
+from bn_repro.config.runs import NORMS, PRECISIONS, TIERS, VIRTUAL_NORMS, LoopConfig, RunConfig, WandbConfig
+
+__all__ = [
+    "NORMS",
+    "PRECISIONS",
+    "TIERS",
+    "VIRTUAL_NORMS",
+    "LoopConfig",
+    "RunConfig",
+    "WandbConfig",
+    "check",
+    "check_value",
+    "differences",
+    "knob",
+    "nearest",
+    "walk",
+]  # and all that is declared here
+
 DATASETS = ("mnist", "fashion_mnist", "cifar10", "synthetic", "synthetic_colour", "image_folder", "imdb", "synthetic_text")
 NETWORKS = ("sigmoid_mlp", "inception", "language_model", "text_classifier", "bag_of_words")
-NORMS = ("none", "batch", "outside_gradient", "outside_gradient_center", "layer", "group", "noisy_batch", "noisy_none")
 NONLINEARITIES = ("sigmoid", "tanh", "relu", "identity")
 INITS = ("gaussian", "he", "xavier")
 STEMS = ("separable", "dense", "pooled", "small")
 SCHEDULES = ("constant", "exponential", "cosine", "slanted_triangular")
 OPTIMIZERS = ("sgd", "adamw")
-PRECISIONS = ("float32", "bfloat16")
 BATCH_STATISTIC_NORMS = ("batch", "outside_gradient", "outside_gradient_center", "noisy_batch")
-
-
-def knob(
-    meaning: str,
-    low: float | None = None,
-    high: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-    choices: tuple[str, ...] = (),
-    changes_result: bool = True,
-) -> Any:
-    """Declare a field without default: low <= value <= high, above < value < below, or one of the choices."""
-    bounds = {"low": low, "high": high, "above": above, "below": below}
-    return field(metadata={"meaning": meaning, **bounds, "choices": choices, "changes_result": changes_result})
 
 
 @dataclass
@@ -95,8 +94,7 @@ class InceptionConfig(ImageNetworkConfig):
 
 
 @dataclass
-class TrainConfig:
-    steps: int = knob("number of training steps", low=1)
+class TrainConfig(LoopConfig):
     batch_size: int = knob("examples of a step, of all ranks together", low=1)
     sync_bn: bool = knob("let the batch norms of all ranks share their statistics, instead of each taking its part of the batch")
     lr: float = knob("initial learning rate", above=0)
@@ -113,12 +111,8 @@ class TrainConfig:
     precision: str = knob("number format of forward and backward passes; weights stay float32", choices=PRECISIONS)
     is_compiled: bool = knob("compile the network's passes; with CUDA graphs on a GPU")
     trainable: str = knob("regular expression of the parameters that train; the others stay as initialized")
-    eval_every: int = knob("steps between two rows of metrics", low=1)
-    row_spacing: float | None = knob(
-        "most by which early rows are apart, as a share of their step, until eval_every is closer; null adds none", above=0, below=1
-    )
-    checkpoint_every: int = knob("steps between two checkpoints", low=1, changes_result=False)
     population_batches: int = knob("training batches for the population statistics of Algorithm 2", low=1)
+    reference_size: int = knob("training examples that are the reference batch of a virtual batch norm", low=2)
 
 
 @dataclass
@@ -147,24 +141,7 @@ class ProbeConfig:
 
 
 @dataclass
-class WandbConfig:
-    mode: str = knob("where Weights & Biases mirrors the run", choices=("online", "offline", "disabled"), changes_result=False)
-    project: str = knob("W&B project", changes_result=False)
-    entity: str | None = knob("W&B user or team; null is the login's", changes_result=False)
-    folder: str = knob("where offline W&B runs are kept", changes_result=False)
-
-
-@dataclass
-class Config:
-    experiment: str = knob("name of the experiment")
-    tier: str = knob("size of the experiment", choices=TIERS)
-    arm: str = knob("name of what is compared")
-    name: str = knob("last part of the run's address", changes_result=False)
-    norm: str = knob("shorthand for network.norm", choices=NORMS)
-    seed: int = knob("seed of the initial weights and of the order of the examples", low=0)
-    device: str = knob("torch device")
-    threads: int = knob("CPU threads of a run", low=1, changes_result=False)
-    results_folder: str = knob("where runs are recorded", changes_result=False)
+class Config(RunConfig):
     data: DataConfig = field()
     network: NetworkConfig = field()
     train: TrainConfig = field()
@@ -172,8 +149,26 @@ class Config:
     probe: ProbeConfig = field()
     wandb: WandbConfig = field()
 
+    @property
+    def kind(self) -> str:
+        return "bag_of_words" if self.network.name == "bag_of_words" else "supervised"
 
-def check(config: Config) -> None:
+    @property
+    def sources(self) -> tuple[tuple[str, str], ...]:
+        return ((self.data.name, self.data.folder),)
+
+    def check_together(self) -> None:
+        check_training(self)
+
+    def shown(self, measure: float) -> str:
+        return f"{100 * measure:.2f} %"
+
+    def result(self, summary: Mapping[str, Any]) -> str:
+        reached = f"perplexity {summary['perplexity']:.1f}" if "perplexity" in summary else self.shown(summary["accuracy"])
+        return f"{reached} after {summary['steps']} steps"
+
+
+def check(config: RunConfig) -> None:
     """Refuse a config that cannot be meant.
 
     Raises:
@@ -181,11 +176,16 @@ def check(config: Config) -> None:
     """
     for name, value, metadata in walk(config):
         check_value(name, value, metadata)
+    if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", config.device):
+        raise ValueError(f"device={config.device} is not a device; choices: cpu, cuda, cuda:N, mps")
+    config.check_together()
+
+
+def check_training(config: Config) -> None:
+    """Refuse knobs of data, network and training that do not go together."""
     data, network, train = config.data, config.network, config.train
     if network.norm in BATCH_STATISTIC_NORMS and train.batch_size < 2:
         raise ValueError(f"train.batch_size={train.batch_size} has no variance; norm={network.norm} needs at least 2")
-    if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", config.device):
-        raise ValueError(f"device={config.device} is not a device; choices: cpu, cuda, cuda:N, mps")
     check_percentiles(config.probe.percentiles)
     try:
         re.compile(train.trainable)
@@ -236,59 +236,3 @@ def check_images(data: ImageDataConfig, network: ImageNetworkConfig) -> None:
             raise ValueError(f"data.{name}={value} has no effect on data.name={data.name}")
     if is_folder and data.image_size is None:
         raise ValueError("data.name=image_folder needs data.image_size")
-
-
-def check_value(name: str, value: Any, metadata: dict[str, Any]) -> None:
-    """Refuse a value that is not a choice, out of range, or no finite number; None passes where the type allows it.
-
-    Raises:
-        ValueError: one line.
-    """
-    choices = metadata.get("choices")
-    if choices and value not in choices:
-        raise ValueError(f"{name}={value} is not a choice{nearest(str(value), choices)}; choices: {', '.join(choices)}")
-    bounds = (
-        ("low", "at least", operator.ge),
-        ("above", "above", operator.gt),
-        ("high", "at most", operator.le),
-        ("below", "below", operator.lt),
-    )
-    for number in value if isinstance(value, list) else [value]:
-        if isinstance(number, float) and not math.isfinite(number):
-            raise ValueError(f"{name}={number} is not a finite number")
-        for bound, words, holds in bounds:
-            limit = metadata.get(bound)
-            if limit is not None and number is not None and not holds(number, limit):
-                raise ValueError(f"{name}={number} is out of range; it must be {words} {limit}")
-
-
-def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, dict[str, Any]]]:
-    """Yield (dotted name, value, metadata) of every knob."""
-    for one in fields(config):
-        value = getattr(config, one.name)
-        if is_dataclass(value):
-            yield from walk(value, f"{prefix}{one.name}.")
-        else:
-            yield prefix + one.name, value, dict(one.metadata)
-
-
-def differences(config: Config, recorded: dict[str, Any]) -> list[str]:
-    """List the knobs that change results and differ from a record's flat `{dotted name: value}`.
-
-    A knob that did not exist when the record was made is not compared.
-    """
-    return [
-        f"{name}: {recorded[name]} recorded, {value} asked for"
-        for name, value, metadata in walk(config)
-        if metadata["changes_result"] and name in recorded and recorded[name] != value
-    ]
-
-
-def nearest(word: str, choices: Iterable[str]) -> str:
-    """Return '; did you mean X?' for the closest choice, else nothing. The last part of a dotted name counts as well."""
-    choices = list(choices)
-    by_last_part = {choice.split(".")[-1]: choice for choice in reversed(choices)}
-    last = word.split(".")[-1]
-    found = difflib.get_close_matches(word, choices, n=1, cutoff=0.75)
-    found = found or [by_last_part[part] for part in difflib.get_close_matches(last, by_last_part, n=1, cutoff=0.6)]
-    return f"; did you mean {found[0]}?" if found else ""

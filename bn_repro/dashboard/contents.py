@@ -18,6 +18,7 @@ class Shown:
 
     Args:
         sections: of the metrics that name theirs, such as `gradient_shift`.
+        has_scores: its runs evolve policies, whose scores stand where others have accuracies.
     """
 
     experiment: str
@@ -26,6 +27,7 @@ class Shown:
     percentiles: tuple[str, ...]
     sections: tuple[str, ...]
     has_biases: bool
+    has_scores: bool
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,14 @@ def shown_in(root: Path, experiment: str, tier: str, only_mirrored: bool) -> Sho
     names = [NAME.match(run.name) for run in runs]
     arms = dict.fromkeys(name["arm"] for name in names if name)
     if not arms:
-        return Shown(experiment, (), (), (), (), False)
+        return Shown(experiment, (), (), (), (), False, False)
     metrics = {name for row in runs[0].metrics for name in row if "/" in name}
     return Shown(
         experiment,
         tuple(arms),
         tuple(spread(layers_at(runs[0].activations, INPUTS), MAX_LAYERS)),
-        tuple(f"p{p:g}" for p in runs[0].config["probe.percentiles"]),
+        tuple(f"p{p:g}" for p in runs[0].config.get("probe.percentiles", ())),
         tuple(sorted({name.split("/")[0] for name in metrics})),
         any(row.get("bias_norm") is not None for row in runs[0].metrics),
+        any("score" in row for row in runs[0].metrics),
     )

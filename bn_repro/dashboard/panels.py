@@ -25,6 +25,12 @@ MEASURES = {
         "spread": "spread of ln s",
         "batch_largest": "largest singular value of the whole batch's map",
     },
+    "diversity": {
+        "single_action": "share of perturbed policies that take one action only",
+        "entropy": "entropy of a perturbed policy's actions",
+        "disagreement": "share of states on which two perturbed policies differ",
+        "gradient_agreement": "correlation of finite differences with the gradient",
+    },
     "magnitudes": {
         "affine": "root mean square of activations",
         "affine_gradient": "root mean square of the gradients in them",
@@ -47,6 +53,15 @@ def accuracy_panels() -> list[Any]:
         curve("Evaluation loss by arm", "eval/loss", log_y=True),
         curve("Training loss by arm", "train/loss", log_y=True),
         wr.BarPlot(title="Final accuracy", metrics=["final/accuracy"], groupby=wr.Config("arm"), groupby_aggfunc="mean"),
+    ]
+
+
+def score_panels() -> list[Any]:
+    return [
+        curve("Score by arm", "eval/score", title_y="mean score of an episode"),
+        curve("Scores of the population", "train/population_score", "train/population_best"),
+        curve("Frames played", "train/frames"),
+        wr.BarPlot(title="Final score", metrics=["final/score"], groupby=wr.Config("arm"), groupby_aggfunc="mean"),
     ]
 
 

@@ -13,7 +13,7 @@ from bn_repro.data.reviews import labelled
 from bn_repro.data.text import load_reviews
 from bn_repro.experiments.environment import environment
 from bn_repro.experiments.resuming import finished_summary, forget_unfounded_summary
-from bn_repro.experiments.supervised import Report
+from bn_repro.experiments.run import Report
 from bn_repro.experiments.tracking import Mirror
 from bn_repro.records.record import FINISHED, address_of, run_folder
 from bn_repro.records.writing import RunWriter

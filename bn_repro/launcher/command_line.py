@@ -13,10 +13,11 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from bn_repro.config import Config, nearest
+from bn_repro.config import nearest
 from bn_repro.launcher.grids import (
     CONFIGS,
     MAIN_CONFIG,
+    SCHEMAS,
     first_line,
     hydra_ready,
     knob_names,
@@ -115,10 +116,15 @@ def compose_or_explain(overrides: list[str]) -> DictConfig:
         raise ValueError(f"{first_line(error)} ({first_line(cause)})" if cause is not error else first_line(error)) from error
 
 
-def knob_names_of_schema(schema: type = Config, prefix: str = "") -> list[str]:
+def knob_names_of_schema() -> list[str]:
+    """Name the knobs of all kinds of runs."""
+    return list(dict.fromkeys(name for schema in SCHEMAS for name in names_in(schema)))
+
+
+def names_in(schema: type, prefix: str = "") -> list[str]:
     names: list[str] = []
     for one in fields(schema):
-        names += knob_names_of_schema(one.type, f"{prefix}{one.name}.") if is_dataclass(one.type) else [prefix + one.name]
+        names += names_in(one.type, f"{prefix}{one.name}.") if is_dataclass(one.type) else [prefix + one.name]
     return names
 
 

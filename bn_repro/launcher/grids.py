@@ -16,7 +16,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bn_repro.config import Config, ImageDataConfig, InceptionConfig, SigmoidMLPConfig, check, walk
+from bn_repro.config import Config, ImageDataConfig, InceptionConfig, RunConfig, SigmoidMLPConfig, check, walk
+from bn_repro.config.evolution import EvolutionConfig
 from bn_repro.config.text import BagOfWordsConfig, LanguageModelConfig, TextClassifierConfig, TextDataConfig
 from bn_repro.records.files import SHIPPED
 from bn_repro.records.record import address_of
@@ -26,9 +27,19 @@ MAIN_CONFIG = "train"
 CONTROLS = "controls"  # of an experiment file: further grids, since one of Hydra's is one product
 
 
+SCHEMAS = (Config, EvolutionConfig)
+
+
 @dataclass
 class Composed(Config):
     """What Hydra composes: the knobs of a run, and an experiment's further grids, which are no run's."""
+
+    controls: list[dict[str, str]] = field()
+
+
+@dataclass
+class ComposedEvolution(EvolutionConfig):
+    """The same of a run of evolution."""
 
     controls: list[dict[str, str]] = field()
 
@@ -39,7 +50,8 @@ def register_schema() -> None:
     OmegaConf.register_new_resolver("times", lambda factor, value: factor * value, replace=True)
     OmegaConf.register_new_resolver("power", lambda value, exponent: value**exponent, replace=True)
     store = ConfigStore.instance()
-    store.store(name="schema", node=Composed)
+    store.store(group="kind", name="supervised_schema", node=Composed, package="_global_")
+    store.store(group="kind", name="evolution_schema", node=ComposedEvolution, package="_global_")
     store.store(group="data", name="image_schema", node=ImageDataConfig)
     store.store(group="data", name="text_schema", node=TextDataConfig)
     store.store(group="network", name="sigmoid_mlp_schema", node=SigmoidMLPConfig)
@@ -56,7 +68,7 @@ def hydra_ready() -> Iterator[None]:
         yield
 
 
-def to_config(composed: DictConfig) -> Config:
+def to_config(composed: DictConfig) -> RunConfig:
     """Convert once to plain dataclasses and check them.
 
     Raises:
@@ -69,12 +81,13 @@ def to_config(composed: DictConfig) -> Config:
         config = OmegaConf.to_object(composed)
     except OmegaConfBaseException as error:
         raise ValueError(first_line(error)) from error
-    config = Config(**{one.name: getattr(config, one.name) for one in fields(Config)})
+    (schema,) = (schema for schema in SCHEMAS if isinstance(config, schema))
+    config = schema(**{one.name: getattr(config, one.name) for one in fields(schema)})
     check(config)
     return config
 
 
-def run_name(config: Config, overrides: Sequence[str]) -> str:
+def run_name(config: RunConfig, overrides: Sequence[str]) -> str:
     """Return `<arm>-s<seed>` and every other override that changes results, in alphabetical order."""
     spoken = {"experiment", "arm", "seed", "name"} | {
         name for name, _, metadata in walk(config) if not metadata.get("changes_result", True)
@@ -110,7 +123,7 @@ def experiment_file(experiment: str) -> dict[str, Any]:
     return yaml.safe_load((CONFIGS / "experiment" / f"{experiment}.yaml").read_text())
 
 
-def configs_of(experiment: str, extra: Sequence[str] = ()) -> list[Config]:
+def configs_of(experiment: str, extra: Sequence[str] = ()) -> list[RunConfig]:
     """Compose every run of an experiment's grid; `extra` overrides that change no result come on top."""
     composed_of: dict[tuple[str, ...], DictConfig] = {}  # by choices of groups: composing is slow, setting a value is not
     configs = []
@@ -128,12 +141,12 @@ def configs_of(experiment: str, extra: Sequence[str] = ()) -> list[Config]:
     return configs
 
 
-def needed_run(config: Config) -> str | None:
+def needed_run(config: RunConfig) -> str | None:
     """Return the address of the run whose result this one starts from: of a text classifier, its language model's."""
     return getattr(config.network, "encoder", None)
 
 
-def with_needed_runs(configs: Sequence[Config]) -> list[Config]:
+def with_needed_runs(configs: Sequence[RunConfig]) -> list[RunConfig]:
     """Add those runs of other experiments that some start from."""
     missing = {needed_run(config) for config in configs} - {address_of(config) for config in configs} - {None}
     owners = sorted({address.rpartition("/")[0] for address in missing})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from bn_repro.config import TIERS, Config
+from bn_repro.config import TIERS, RunConfig
 from bn_repro.data.fetch import check_image_folder, fetch
 from bn_repro.launcher.child import DONE, FAILED, INTERRUPTED
 from bn_repro.launcher.grids import configs_of, with_needed_runs
@@ -60,7 +60,7 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def asked_for(tier: str, only: str | None) -> tuple["Choice", list[Config]]:
+def asked_for(tier: str, only: str | None) -> tuple["Choice", list[RunConfig]]:
     """Return what is to be done and shown, and the configs of its runs in that order.
 
     Raises:
@@ -147,14 +147,14 @@ def speed(text: str) -> float:
     return number
 
 
-def prepare(configs: list[Config]) -> None:
+def prepare(configs: list[RunConfig]) -> None:
     """Check what cannot be fetched, then fetch what can.
 
     Raises:
         OSError: a dataset is not to be had.
         ValueError: this machine lacks a device that is asked for.
     """
-    sources = sorted({(config.data.name, config.data.folder) for config in configs})
+    sources = sorted({source for config in configs for source in config.sources})
     for _, folder in (source for source in sources if source[0] == "image_folder"):
         check_image_folder(Path(folder))
     for name in {config.device for config in configs} - {"cpu"}:
@@ -166,7 +166,7 @@ def prepare(configs: list[Config]) -> None:
             fetch(name, Path(folder))
 
 
-def dry_run(configs: list[Config], jobs: int, images_per_second: float | None) -> int:
+def dry_run(configs: list[RunConfig], jobs: int, images_per_second: float | None) -> int:
     """Print every run, its estimated time from the published records, and its state; do nothing."""
     total: float | None = 0.0
     for config in configs:
@@ -182,7 +182,7 @@ def dry_run(configs: list[Config], jobs: int, images_per_second: float | None) -
     return 0
 
 
-def state_of(config: Config) -> str:
+def state_of(config: RunConfig) -> str:
     """Say in a word how far a run is."""
     run = Run(run_folder(config))
     try:

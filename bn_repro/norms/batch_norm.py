@@ -5,7 +5,7 @@ The layers are torch's own, kernel for kernel and key for key: `weight` is the p
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Self
 
 import torch
@@ -14,6 +14,7 @@ from torch.ao.quantization.fuser_method_mappings import _DEFAULT_OP_LIST_TO_FUSE
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bn_repro.norms.modes import evaluating, is_norm
+from bn_repro.norms.virtual_batch_norm import REFERENCE, taking_reference
 
 
 class TracedWhole:
@@ -93,8 +94,11 @@ def batch_norms(network: nn.Module) -> list[_BatchNorm]:
 
 @contextmanager
 def normalizing_by_batch(network: nn.Module) -> Iterator[None]:
-    """Let every norm use the statistics of its batch, all else (dropout) as at inference; restore modes after."""
-    with evaluating(network):
+    """Let every norm use the statistics of its batch, all else (dropout) as at inference; restore modes after.
+
+    Virtual batch norms use those of the network's reference batch; where it has none, as a layer by itself, the batch is it.
+    """
+    with evaluating(network), nullcontext() if hasattr(network, REFERENCE) else taking_reference(network):
         norms = {module for module in network.modules() if is_norm(module)}
         for norm in norms:
             norm.train()

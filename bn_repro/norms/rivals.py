@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from bn_repro.config import NORMS
+from bn_repro.config import NORMS, VIRTUAL_NORMS
 from bn_repro.norms.batch_norm import BatchNorm1d, BatchNorm2d, TracedWhole
 from bn_repro.norms.noise import ActivationNoise
+from bn_repro.norms.virtual_batch_norm import VirtualBatchNorm
 
 
 class OutsideGradientNorm(TracedWhole, nn.Module):
@@ -48,6 +49,7 @@ def build_norm(name: str, num_features: int, num_spatial_dims: int, eps: float, 
     """Build the norm called `name` for (N, C) inputs (0 spatial dims) or (N, C, H, W) ones (2 spatial dims).
 
     `layer` is Ba et al. 2016, `group` Wu & He 2018: they normalize each example by itself, at inference as in training.
+    `virtual_batch` is Salimans et al. 2017, `virtual_batch_with_example` 2016: the network needs a reference batch.
 
     Args:
         momentum: torch's: the weight of the newest batch in the moving averages, where there are any.
@@ -71,6 +73,8 @@ def build_norm(name: str, num_features: int, num_spatial_dims: int, eps: float, 
         return nn.Sequential(build_norm("batch", num_features, num_spatial_dims, eps, momentum), ActivationNoise())
     if name == "noisy_none":
         return ActivationNoise()
+    if name in VIRTUAL_NORMS:
+        return VirtualBatchNorm(num_features, eps, has_example=name == "virtual_batch_with_example")
     raise ValueError(f"norm '{name}' does not exist; choices: {', '.join(NORMS)}")
 
 
@@ -88,7 +92,7 @@ def normalizes_each_map(name: str) -> bool:
 
     Noisy norms draw once a layer, so that layers may not.
     """
-    return name in ("none", "batch", "outside_gradient", "outside_gradient_center")
+    return name in ("none", "batch", "outside_gradient", "outside_gradient_center", *VIRTUAL_NORMS)
 
 
 def subsumes_bias(name: str) -> bool:
@@ -96,4 +100,4 @@ def subsumes_bias(name: str) -> bool:
 
     The mean that `layer` and `group` subtract is over features: a bias of each feature survives it, less what they share.
     """
-    return name in ("batch", "noisy_batch")
+    return name in ("batch", "noisy_batch", *VIRTUAL_NORMS)

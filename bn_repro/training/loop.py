@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bn_repro.config import TrainConfig
+from bn_repro.config import LoopConfig, TrainConfig
 from bn_repro.data.examples import Examples, TrainingBatches
 from bn_repro.norms.modes import evaluating
 from bn_repro.training.distributed import mean_over_ranks, num_ranks, rank, sum_over_ranks
@@ -86,31 +86,56 @@ def train(
     """
     forward = state.network if state.forward is None else state.forward
     optimizer = state.optimizer
+
+    def measure_row() -> None:
+        state.first_bad_step = first_bad_step(state)
+        measure(state.step, mean_loss(state.losses))
+
+    def take_step() -> None:
+        if has_row(state.step, config):
+            state.losses.clear()  # not before: a run stopped here measures this step again
+        set_rates(optimizer, state.step, config)
+        x, y = batches.at(state.step)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+            loss = loss_of(forward(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        if config.clip_norm is not None:
+            nn.utils.clip_grad_norm_(state.network.parameters(), config.clip_norm)
+        optimizer.step()
+        state.losses.append(loss.detach())
+        state.step += 1
+
+    advance(state, config, take_step, measure_row, save, poll)
+
+
+class Steps(Protocol):
+    """What is known of any state: how many steps led to it, and whether one of them went wrong."""
+
+    step: int
+    first_bad_step: int | None
+
+
+def advance(
+    state: Steps,
+    config: LoopConfig,
+    take_step: Callable[[], None],
+    measure: Callable[[], None],
+    save: Callable[[], None],
+    poll: Callable[[], None],
+) -> None:
+    """Save, measure, stop or step, again and again, whatever a step is; see `train`."""
     start = state.step
     try:
         while True:
             if state.step > start and state.step % config.checkpoint_every == 0:
                 save()
-            is_row = has_row(state.step, config)
-            if is_row:
-                state.first_bad_step = first_bad_step(state)
-                measure(state.step, mean_loss(state.losses))
+            if has_row(state.step, config):
+                measure()
             if state.step == config.steps or state.first_bad_step is not None:
                 return
             poll()
-            if is_row:
-                state.losses.clear()  # not before: a run stopped here measures this step again
-            set_rates(optimizer, state.step, config)
-            x, y = batches.at(state.step)
-            with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-                loss = loss_of(forward(x), y)
-            optimizer.zero_grad()
-            loss.backward()
-            if config.clip_norm is not None:
-                nn.utils.clip_grad_norm_(state.network.parameters(), config.clip_norm)
-            optimizer.step()
-            state.losses.append(loss.detach())
-            state.step += 1
+            take_step()
     except Interrupted:
         save()
         raise

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from torch.optim import Optimizer
 
-from bn_repro.config import TrainConfig
+from bn_repro.config import LoopConfig, TrainConfig
 from bn_repro.records.cadence import extra_rows
 
 
@@ -27,7 +27,7 @@ def lr_at(step: int, config: TrainConfig) -> float:
     return low + (config.lr - low) * (1 + math.cos(math.pi * fraction)) / 2
 
 
-def has_row(step: int, config: TrainConfig) -> bool:
+def has_row(step: int, config: LoopConfig) -> bool:
     """Say whether accuracy is measured before a step: every `eval_every` steps, at the end, and as early as `row_spacing` asks for."""
     return step % config.eval_every == 0 or step == config.steps or step in extra_rows(config.eval_every, config.row_spacing)
 

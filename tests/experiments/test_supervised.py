@@ -17,6 +17,7 @@ from composed import smoke
 from rich.console import Console
 from safetensors.torch import load_file
 
+from bn_repro.config import VIRTUAL_NORMS
 from bn_repro.data.images import Batches, load_images
 from bn_repro.data.sources import DATASETS
 from bn_repro.experiments import image_task, supervised
@@ -25,9 +26,10 @@ from bn_repro.launcher.child import DONE, FAILED, INTERRUPTED, SKIPPED
 from bn_repro.launcher.grids import configs_of, experiments, grid
 from bn_repro.launcher.runs import run_here, run_many
 from bn_repro.networks import build_network
+from bn_repro.norms import keep_reference
 from bn_repro.records import files
 from bn_repro.records.lock import RunBusy
-from bn_repro.records.record import DIVERGED, FINISHED, Run, run_folder
+from bn_repro.records.record import DIVERGED, FINISHED, Run, address_of, run_folder
 from bn_repro.records.writing import RunWriter
 from bn_repro.training.loop import Interrupted, evaluate
 
@@ -111,7 +113,7 @@ def test_a_complete_run_is_not_done_again(configured, monkeypatch):
     config = configured(steps=2, checkpoint_every=2)
     summary = supervised.run(config)
     before = {path.name: path.stat().st_mtime_ns for path in run_folder(config).iterdir()}
-    monkeypatch.setattr(supervised, "RunWriter", None)
+    monkeypatch.setattr("bn_repro.experiments.run.RunWriter", None)
     assert supervised.run(config) == summary
     assert supervised.run(dataclasses.replace(config, threads=2)) == summary  # changes no result
     assert {path.name: path.stat().st_mtime_ns for path in run_folder(config).iterdir()} == before
@@ -295,9 +297,7 @@ def test_interrupted_at_every_report_it_ends_the_same(configured):
 def test_a_full_disk_ends_with_a_line_and_can_go_on(configured, monkeypatch, capsys):
     config = configured(steps=6, eval_every=2, checkpoint_every=3)
     with monkeypatch.context() as patch:
-        patch.setattr(
-            "bn_repro.experiments.supervised.save_checkpoint", lambda *_: (_ for _ in ()).throw(OSError("No space left on device"))
-        )
+        patch.setattr("bn_repro.experiments.run.save_checkpoint", lambda *_: (_ for _ in ()).throw(OSError("No space left on device")))
         assert run_here(config) == 1
     complaint = capsys.readouterr().err
     assert "No space left on device" in complaint and "goes on" in complaint and len(complaint.splitlines()) == 1
@@ -404,4 +404,26 @@ def test_every_experiment_runs_two_steps(name, tmp_path, monkeypatch, few_images
     for config in {config.network.norm: config for config in configs}.values():
         summary = supervised.run(config)
         assert summary["status"] == FINISHED and [row["step"] for row in Run(run_folder(config)).metrics] == [0, 1, 2]
-        assert runs.result_line("here", summary).startswith("here: ")
+        assert runs.result_line(config, summary).startswith(f"{address_of(config)}: ")
+
+
+@pytest.mark.parametrize("norm", VIRTUAL_NORMS)
+def test_a_run_by_a_reference_batch_resumes_and_exports_it(configured, norm):
+    """The reference is 128 training examples, the same in training, evaluation and the exported weights."""
+    settings = {"steps": 12, "eval_every": 6, "checkpoint_every": 5}
+    whole, stopped = configured(f"norm={norm}", results="whole", **settings), configured(f"norm={norm}", **settings)
+    summary = supervised.run(whole)
+    polls = iter(range(100))
+    with pytest.raises(Interrupted):
+        supervised.run(stopped, is_stopping=lambda: next(polls) == 12)
+    supervised.run(stopped)
+    assert contents(stopped) == contents(whole)
+    weights = load_file(run_folder(whole) / files.WEIGHTS)
+    training, images = load_images(whole.data, torch.device("cpu"))
+    assert torch.equal(weights["reference_batch"], Batches(training, 128, whole.seed).at(0)[0])
+    network = build_network(whole.network, (28, 28), 10, seed=1)
+    keep_reference(network, torch.zeros(128, 28, 28))
+    network.load_state_dict(weights)
+    assert evaluate(network, images, lambda: None, batch_size=1000).accuracy == summary["accuracy"]
+    with pytest.raises(ValueError, match="train.reference_size=2000 is more than the 1200 training examples"):
+        supervised.run(configured(f"norm={norm}", results="other", reference_size=2000))

@@ -11,6 +11,7 @@ import pytest
 from composed import smoke
 from rich.console import Console
 
+from bn_repro.experiments import run as carrying_out
 from bn_repro.experiments import supervised
 from bn_repro.launcher import child
 from bn_repro.launcher.child import DONE, FAILED, SKIPPED
@@ -94,16 +95,16 @@ def test_two_at_once_share_the_work(configs, tmp_path):
 def test_a_run_that_was_finished_between_two_looks_is_not_begun_again(configs, monkeypatch):
     """The first look finds nothing, the lock is then free: the other process has just ended."""
     config = configs[0]
-    real, looks = supervised.finished_summary, []
+    real, looks = carrying_out.finished_summary, []
 
     def look(config):
         looks.append(real(config))
         if len(looks) == 1:
-            monkeypatch.setattr(supervised, "finished_summary", real)
+            monkeypatch.setattr(carrying_out, "finished_summary", real)
             supervised.run(config)
         return looks[-1]
 
-    monkeypatch.setattr(supervised, "finished_summary", look)
+    monkeypatch.setattr(carrying_out, "finished_summary", look)
     before = supervised.run(config)
     assert looks == [None] and before == Run(run_folder(config)).summary
 
