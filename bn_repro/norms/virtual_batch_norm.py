@@ -144,6 +144,8 @@ def take_moments(network: nn.Module, args: tuple[Tensor, ...]) -> None:
     if args[0].is_floating_point() and args[0].shape[1:] != reference.shape[1:]:
         shapes = tuple(reference.shape[1:]), tuple(args[0].shape[1:])
         raise ValueError(f"examples of the reference batch have shape {shapes[0]}, those of the batch {shapes[1]}")
+    if not virtual_batch_norms(network):
+        return
     with taking_reference(network):
         type(network).forward(network, reference)  # not what may stand in its place to watch the batch's own pass
 

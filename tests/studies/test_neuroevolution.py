@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from made_up_records import ENVIRONMENT
 
 from bn_repro.figures.style import as_svg
 from bn_repro.records.record import FINISHED
@@ -13,7 +14,6 @@ from bn_repro.verdicts.rules import NOT_REPRODUCED, REPRODUCED
 
 GAMES = ("breakout", "freeway", "frostbite")
 NUM_POLICIES, NUM_ACTIONS = 6, 4
-ENVIRONMENT = {"packages": {}, "commit": "0" * 40, "is_modified": False}
 
 
 def write_run(root, address, single_action, seed, scores=(0.0, 1.0), summary=None):

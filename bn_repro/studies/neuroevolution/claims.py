@@ -33,7 +33,6 @@ def of_perturbations(
     subject: str = VBN,
     control: str | None = None,
     section: str = SECTION,
-    headline: str = "",
 ) -> Claim:
     return Claim(
         id=id,
@@ -48,7 +47,6 @@ def of_perturbations(
         select=games_of,
         measure=measure,
         rule=rule,
-        headline=headline,
     )
 
 
@@ -60,7 +58,7 @@ CLAIMS = (
         unit="share",
         subject=NONE,
         measure=of_subject(ES_SIGMA, "episode_single_action"),
-        rule=Above(0.5, 1),
+        rule=Above(0.5, 0.9),
     ),
     of_perturbations(
         id="es-one-action-with",
@@ -78,7 +76,6 @@ CLAIMS = (
         measure=fewer(ES_SIGMA, "episode_single_action"),
         rule=Above(0, 0.5),
         control=NONE,
-        headline="VBN: perturbed policies act diversely",
     ),
     of_perturbations(
         id="vbn-entropy",
