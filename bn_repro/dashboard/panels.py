@@ -25,16 +25,18 @@ MEASURES = {
         "spread": "spread of ln s",
         "batch_largest": "largest singular value of the whole batch's map",
     },
+    "magnitudes": {
+        "affine": "root mean square of activations",
+        "affine_gradient": "root mean square of the gradients in them",
+        "weight_gradient": "root mean square of the gradient in W",
+    },
+}
+MEASURES_OF_EVOLUTION = {
     "diversity": {
         "single_action": "share of perturbed policies that take one action only",
         "entropy": "entropy of a perturbed policy's actions",
         "disagreement": "share of states on which two perturbed policies differ",
         "gradient_agreement": "correlation of finite differences with the gradient",
-    },
-    "magnitudes": {
-        "affine": "root mean square of activations",
-        "affine_gradient": "root mean square of the gradients in them",
-        "weight_gradient": "root mean square of the gradient in W",
     },
 }
 
@@ -104,7 +106,7 @@ def bias_panels() -> list[Any]:
 
 def section_panels(section: str) -> list[Any]:
     """Draw the metrics of a section that the record names itself; one that is not known here is drawn in one panel."""
-    measures = MEASURES.get(section, {".*": "all of its measures"})
+    measures = (MEASURES | MEASURES_OF_EVOLUTION).get(section, {".*": "all of its measures"})
     return [curve(f"{section}: {meaning}", regex=f"^{section}/(.*/)?{measure}$") for measure, meaning in measures.items()]
 
 

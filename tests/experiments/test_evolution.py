@@ -15,8 +15,10 @@ from bn_repro.config.evolution import EvolutionConfig
 from bn_repro.evolution.atari import digest
 from bn_repro.experiments import evolution
 from bn_repro.experiments.tracking import as_wandb_row
+from bn_repro.launcher import grids
 from bn_repro.launcher.child import result_line
 from bn_repro.launcher.command_line import knob_names_of_schema, refuse_mistakes
+from bn_repro.launcher.grids import grid
 from bn_repro.launcher.runs import run_here
 from bn_repro.records import files
 from bn_repro.records.extent import CLOCK
@@ -175,6 +177,25 @@ def test_a_missing_extra_is_refused(monkeypatch):
 def test_what_is_right_passes():
     refuse_mistakes(["-m", SMOKE, "arm=es_virtual_batch,es_none", "seed=0,1"])
     refuse_mistakes(["-m", "experiment=policy_diversity/smoke"])
+
+
+@pytest.mark.parametrize("name", ["policy_diversity/quick", "policy_diversity/long", "evolution_curves/long", "evolution_curves/gpu"])
+def test_every_experiment_runs_a_generation(name, tmp_path, monkeypatch):
+    """The first and the last arm of each, by few and short episodes."""
+    points = grid(name)
+    monkeypatch.setattr(grids, "grid", lambda _: [points[0], points[-1]])
+    sizes = [
+        "train.steps=1",
+        "train.eval_every=1",
+        "train.population=20",
+        "train.slots=2",
+        "train.eval_episodes=1",
+        "train.final_episodes=1",
+    ]
+    sizes += ["game.max_decisions=2", "game.reference_size=2", "game.reference_share=1.0"]
+    sizes += ["probe.every=1", "probe.policies=2", "probe.states=2", "probe.max_decisions=2"]
+    for config in grids.configs_of(name, [*sizes, "wandb.mode=disabled", f"results_folder={tmp_path}"]):
+        assert evolution.run(config)["frames"] > 0 and [row["step"] for row in Run(run_folder(config)).metrics] == [0, 1]
 
 
 def test_the_two_kinds_of_runs_have_each_its_knobs():

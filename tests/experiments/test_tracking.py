@@ -18,6 +18,7 @@ from bn_repro.experiments.tracking import Mirror, as_wandb_row, as_wandb_summary
 from bn_repro.launcher.grids import CONFIGS
 from bn_repro.records import files
 from bn_repro.records.record import Run, run_folder
+from bn_repro.training.loop import Interrupted
 
 pytestmark = pytest.mark.usefixtures("restored_torch_settings")
 ADDRESS = "mnist_sigmoid/smoke/batch-s0"
@@ -55,7 +56,7 @@ def finished(tmp_path_factory):
     small = dataclasses.replace(config.train, steps=20, eval_every=5, checkpoint_every=10)
     config = dataclasses.replace(config, name="batch-s0", results_folder=str(folder / "runs"), wandb=offline(folder), train=small)
     config = dataclasses.replace(config, probe=dataclasses.replace(config.probe, every=10))
-    with pytest.raises(supervised.Interrupted):
+    with pytest.raises(Interrupted):
         supervised.run(config, is_stopping=lambda: (run_folder(config) / "metrics.jsonl").read_bytes().count(b"\n") >= 3)
     supervised.run(config)
     return config, Run(run_folder(config)), folder

@@ -19,6 +19,7 @@ from bn_repro.launcher.runs import run_here, run_many
 from bn_repro.records import files
 from bn_repro.records.lock import Lock, is_busy
 from bn_repro.records.record import Run, run_folder
+from bn_repro.training.loop import Interrupted
 
 pytestmark = pytest.mark.usefixtures("restored_torch_settings")
 FORK = multiprocessing.get_context("fork")
@@ -140,12 +141,12 @@ def test_what_killed_processes_left_is_swept(configs, tmp_path, again):
 
 
 def test_a_run_under_way_loses_half_written_files_and_no_checkpoint(configs):
-    with pytest.raises(supervised.Interrupted):
+    with pytest.raises(Interrupted):
         supervised.run(configs[0], is_stopping=lambda: True)
     folder = run_folder(configs[0])
     checkpoints = os.listdir(folder / files.CHECKPOINTS)
     for path in (folder / f".{files.ACTIVATIONS}.abcd_123", folder / files.CHECKPOINTS / f".{checkpoints[0]}.abcd_123"):
         path.write_bytes(b"half")
-    with pytest.raises(supervised.Interrupted):
+    with pytest.raises(Interrupted):
         supervised.run(configs[0], is_stopping=lambda: True)
     assert os.listdir(folder / files.CHECKPOINTS) == checkpoints and not list(folder.glob(".a*"))
