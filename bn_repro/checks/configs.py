@@ -1,4 +1,4 @@
-"""Which configs cannot be meant: values out of range, parts that do not go together, knobs that would be without effect."""
+"""Which configs of trainings cannot be meant: values out of range, parts that do not go together, knobs that would be without effect."""
 
 import re
 import warnings
@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import NamedTuple
 
 from bn_repro.checks.architecture import last_map_side, layer_names, parameter_names
-from bn_repro.checks.values import check_text, check_value, check_wandb_name, shown, told
+from bn_repro.checks.values import shown, told
 from bn_repro.config import (
     BATCH_STATISTIC_NORMS,
     VIRTUAL_NORMS,
@@ -17,7 +17,6 @@ from bn_repro.config import (
     ImageNetworkConfig,
     InceptionConfig,
     NetworkConfig,
-    walk,
 )
 from bn_repro.config.schemas import NETWORKS
 from bn_repro.config.text import TextDataConfig
@@ -51,24 +50,13 @@ EXAMPLES = {
 TEXTS = tuple(name for name, examples in EXAMPLES.items() if not examples.shape)
 
 
-def check(config: Config) -> None:
-    """Refuse a config that cannot be meant.
+def check_together(config: Config) -> None:
+    """Refuse values that are each in their range and do not go together.
 
     Raises:
         ValueError: one line that names the knob, its value and what it may be.
     """
-    for name, value, metadata in walk(config):
-        if isinstance(value, str):
-            check_text(name, value)
-        check_value(name, value, metadata)
     data, network, train = config.data, config.network, config.train
-    if not re.fullmatch(r"cpu|cuda(:[0-9]{1,2})?|mps", config.device):
-        raise ValueError(f"device={shown(config.device)} is not a device; choices: cpu, cuda, cuda:N, mps")
-    check_wandb_name("wandb.project", config.wandb.project)
-    if config.wandb.entity is not None:
-        check_wandb_name("wandb.entity", config.wandb.entity)
-    if network.norm != config.norm:
-        raise ValueError(f"network.norm={network.norm} is not norm={config.norm}; norm={network.norm} sets both")
     if network.norm in BATCH_STATISTIC_NORMS and train.batch_size < 2:
         raise ValueError(f"train.batch_size={train.batch_size} has no variance; norm={network.norm} needs at least 2")
     if train.sync_bn and not config.device.startswith("cuda"):

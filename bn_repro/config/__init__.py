@@ -184,22 +184,57 @@ class WandbConfig:
 
 
 @dataclass
-class Config:
+class RunConfig:
+    """What runs of all kinds have; each kind adds its own, and last `wandb`."""
+
     experiment: str = knob("name of the experiment")
     tier: str = knob("size of the experiment", choices=TIERS)
     arm: str = knob("name of what is compared")
     name: str = knob("last part of the run's address", changes_result=False)
     norm: str = knob("shorthand for network.norm", choices=NORMS)
-    seed: int = knob("seed of the initial weights and of the order of the examples", low=0, high=LARGEST_SEED)
+    seed: int = knob("seed of all that is drawn: initial weights, the order of examples, perturbations", low=0, high=LARGEST_SEED)
     device: str = knob("torch device")
     threads: int = knob("CPU threads of a run", low=1, high=1_024, unit="threads", changes_result=False)
     results_folder: str = knob("where runs are recorded", changes_result=False)
+
+    @property
+    def kind(self) -> str:
+        """Name who does the run."""
+        raise NotImplementedError
+
+    @property
+    def sources(self) -> tuple[tuple[str, str], ...]:
+        """Return (dataset, folder) of what must be there before the run."""
+        return ()
+
+    @property
+    def num_processes(self) -> int:
+        """Count those beside the run's own."""
+        return 0
+
+
+@dataclass
+class Config(RunConfig):
+    """A run that trains a network on examples."""
+
     data: DataConfig = field()
     network: NetworkConfig = field()
     train: TrainConfig = field()
     base: BaseConfig = field()
     probe: ProbeConfig = field()
     wandb: WandbConfig = field()
+
+    @property
+    def kind(self) -> str:
+        return "bag_of_words" if self.network.name == "bag_of_words" else "supervised"
+
+    @property
+    def sources(self) -> tuple[tuple[str, str], ...]:
+        return ((self.data.name, self.data.folder),)
+
+    @property
+    def num_processes(self) -> int:
+        return getattr(self.data, "workers", 0)
 
 
 def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, dict[str, Any]]]:
@@ -212,7 +247,7 @@ def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, dict[str, An
             yield prefix + one.name, value, dict(one.metadata)
 
 
-def differences(config: Config, recorded: dict[str, Any]) -> list[str]:
+def differences(config: RunConfig, recorded: dict[str, Any]) -> list[str]:
     """List the knobs that change results and differ from a record's flat `{dotted name: value}`.
 
     A knob that did not exist when the record was made is not compared.

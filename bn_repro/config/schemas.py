@@ -1,8 +1,10 @@
-"""Which knobs a run has, by the kind of its data and of its network."""
+"""Which knobs a run has, by its kind and that of its data and of its network."""
 
+from collections.abc import Mapping
 from dataclasses import Field, fields, is_dataclass
 
-from bn_repro.config import Config, DataConfig, ImageDataConfig, InceptionConfig, NetworkConfig, SigmoidMLPConfig
+from bn_repro.config import Config, DataConfig, ImageDataConfig, InceptionConfig, NetworkConfig, RunConfig, SigmoidMLPConfig
+from bn_repro.config.evolution import EvolutionConfig
 from bn_repro.config.text import BagOfWordsConfig, LanguageModelConfig, TextClassifierConfig, TextDataConfig
 
 DATA: dict[str, type[DataConfig]] = {"image": ImageDataConfig, "text": TextDataConfig}  # by kind
@@ -28,11 +30,17 @@ def knobs_of(schema: type, prefix: str = "") -> dict[str, Field]:
     return found
 
 
-KNOBS = knobs_of(Config)
+RUNS: tuple[type[RunConfig], ...] = (Config, EvolutionConfig)
+KNOBS = knobs_of(EvolutionConfig) | knobs_of(Config)  # of a name that several kinds have, the first kind's
 
 
-def fields_of(name: str, data: type[DataConfig], network: type[NetworkConfig]) -> Field | None:
-    """Return the field of a knob of a run with such data and such a network; None if it is one of other kinds."""
+def field_of(name: str, parts: Mapping[str, type]) -> Field | None:
+    """Return the field of a knob of a run; None if runs of other kinds have it, or none.
+
+    Args:
+        parts: the schema of each part of the run, as `data` and `train`.
+    """
     part, _, own = name.partition(".")
-    schema = {"data": data, "network": network}.get(part) if own else None
-    return knobs_of(schema).get(own) if schema else KNOBS.get(name)
+    if own:
+        return knobs_of(parts[part]).get(own) if part in parts else None
+    return next((one for one in fields(RunConfig) if one.name == name), None)

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 
 from bn_repro.baselines.bag_of_words import predictions
-from bn_repro.checks.configs import check
+from bn_repro.checks.runs import check
 from bn_repro.config import Config
 from bn_repro.data.reviews import labelled
 from bn_repro.data.text import load_reviews
 from bn_repro.experiments.environment import environment
 from bn_repro.experiments.resuming import finished_summary, forget_unfounded_summary
-from bn_repro.experiments.supervised import Report
+from bn_repro.experiments.run import Report
 from bn_repro.experiments.tracking import Mirror
 from bn_repro.records.record import FINISHED, address_of, run_folder
 from bn_repro.records.writing import RunWriter

@@ -13,7 +13,7 @@ import torch
 
 from bn_repro.records.files import SHIPPED
 
-PACKAGES = ("bn_repro", "torch", "numpy", "hydra-core", "timm", "wandb", "tokenizers", "scikit-learn")
+PACKAGES = ("bn_repro", "torch", "numpy", "hydra-core", "timm", "wandb", "tokenizers", "scikit-learn", "ale-py")
 
 
 def available_device(name: str) -> torch.device:

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-from bn_repro.config import Config
-from bn_repro.experiments import bag_of_words, supervised
+from bn_repro.config import RunConfig
+from bn_repro.experiments import bag_of_words, evolution, supervised
+from bn_repro.experiments.run import Report
+
+KINDS = {"bag_of_words": bag_of_words, "evolution": evolution, "supervised": supervised}
 
 
-def run(config: Config, report: supervised.Report = lambda *_: None, is_stopping: Callable[[], bool] = lambda: False) -> dict[str, Any]:
-    """Do one run of any kind; see `supervised.run`."""
-    kind = bag_of_words if config.network.name == "bag_of_words" else supervised
-    return kind.run(config, report, is_stopping)
+def run(config: RunConfig, report: Report = lambda *_: None, is_stopping: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+    """Do one run of any kind; see `carry_out`."""
+    return KINDS[config.kind].run(config, report, is_stopping)

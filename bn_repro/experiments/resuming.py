@@ -3,11 +3,11 @@
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
-from bn_repro.config import Config, differences
+from bn_repro.config import RunConfig, differences
 from bn_repro.experiments.environment import environment
 from bn_repro.records import files
 from bn_repro.records.damage import Damaged
@@ -15,12 +15,11 @@ from bn_repro.records.extent import RECORD
 from bn_repro.records.record import Run, finished_run, run_folder
 from bn_repro.records.soundness import check_config
 from bn_repro.records.writing import RunWriter, SilentWriter
-from bn_repro.training.checkpoint import check_fits, load_latest_checkpoint, max_bytes_of
-from bn_repro.training.distributed import from_first_rank, num_ranks, own_part, part_of_batch
-from bn_repro.training.loop import TrainState
+from bn_repro.training.checkpoint import load_latest_checkpoint
+from bn_repro.training.distributed import from_first_rank
 
 
-def finished_summary(config: Config) -> dict[str, Any] | None:
+def finished_summary(config: RunConfig) -> dict[str, Any] | None:
     """Return the summary of the run, if it is finished and its files are all there.
 
     Raises:
@@ -36,7 +35,7 @@ def finished_summary(config: Config) -> dict[str, Any] | None:
     return finished.summary if finished else None
 
 
-def forget_unfounded_summary(config: Config) -> None:
+def forget_unfounded_summary(config: RunConfig) -> None:
     """Drop the summary of a run whose rows or other files are gone, which is then done again."""
     recorded = Run(run_folder(config))
     if recorded.has_summary:
@@ -44,29 +43,34 @@ def forget_unfounded_summary(config: Config) -> None:
         files.delete(recorded.folder / files.SUMMARY)
 
 
-def resume_or_begin(state: TrainState, config: Config, writer: RunWriter | SilentWriter) -> None:
+class Resumable(Protocol):
+    """What is known here of a run's work; see `run.Work`."""
+
+    step: int
+    max_bytes: int
+
+    def check_fits(self, path: Path, plain: Any) -> None: ...
+    def restore(self, plain: dict[str, Any]) -> None: ...
+    def conditions(self) -> dict[str, Any]: ...
+
+
+def resume_or_begin(work: Resumable, config: RunConfig, writer: RunWriter | SilentWriter) -> None:
     """Go on from the newest whole checkpoint that the record agrees with, or start the record; rows that come again are forgotten.
 
     Rank 0 reads the checkpoint for all, so that none goes on from another.
     """
 
     def check_with_record(path: Path, plain: Any) -> Damaged | None:
-        check_fits(path, plain, state.network, state.optimizer)
+        work.check_fits(path, plain)
         return writer.disagreement(plain.get(RECORD), plain["step"])
 
     folder, cpu = writer.folder / files.CHECKPOINTS, torch.device("cpu")  # a tensor of a GPU would reach the other ranks on that GPU
-    checkpoint = from_first_rank(lambda: load_latest_checkpoint(folder, cpu, max_bytes_of(state.network), check_with_record))
-    machine = environment(torch.device(config.device)) | ranks_of(config)
+    checkpoint = from_first_rank(lambda: load_latest_checkpoint(folder, cpu, work.max_bytes, check_with_record))
+    machine = environment(torch.device(config.device)) | work.conditions()
     if checkpoint:
-        state.restore(own_part(checkpoint))
+        work.restore(checkpoint)
         writer.go_on(machine)
-        writer.rewind(state.step, checkpoint.get(RECORD))
+        writer.rewind(work.step, checkpoint.get(RECORD))
     else:
         writer.begin(dataclasses.asdict(config), machine)
         writer.rewind(0)
-
-
-def ranks_of(config: Config) -> dict[str, int]:
-    """Say which examples of a step a batch norm sees."""
-    part = part_of_batch(config.train.batch_size)
-    return {"num_ranks": num_ranks(), "batch_per_rank": part, "batch_of_a_norm": part * (num_ranks() if config.train.sync_bn else 1)}

@@ -1,9 +1,6 @@
-"""What one run is: data, network, training, probes, record and W&B, joined from one config."""
+"""A run that trains a network on labelled examples: task, training and probes, joined from one config."""
 
-import dataclasses
 import re
-import resource
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,136 +9,104 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bn_repro.checks.configs import check
 from bn_repro.config import VIRTUAL_NORMS, Config
-from bn_repro.experiments.environment import available_device
 from bn_repro.experiments.image_task import image_task
 from bn_repro.experiments.probing import activation_probe, generator_of, measures_before_step
-from bn_repro.experiments.resuming import finished_summary, forget_unfounded_summary, resume_or_begin
+from bn_repro.experiments.run import KeepRow, Poll, Report, carry_out
 from bn_repro.experiments.tasks import Task
 from bn_repro.experiments.text_tasks import language_model_task, text_classifier_task
-from bn_repro.experiments.tracking import Mirror
 from bn_repro.norms import batch_norms, estimate_population_statistics, keep_reference
-from bn_repro.records import files
-from bn_repro.records.extent import RECORD
-from bn_repro.records.record import DIVERGED, FINISHED, STOPPED_AT_CHANCE, Run, run_folder
-from bn_repro.records.writing import RunWriter, SilentWriter
-from bn_repro.training.checkpoint import save_checkpoint
+from bn_repro.records.record import DIVERGED, FINISHED, STOPPED_AT_CHANCE
+from bn_repro.training.checkpoint import check_fits, max_bytes_of
 from bn_repro.training.distributed import (
     average_population_statistics,
     averaging_gradients,
-    from_first_rank,
     gathered,
-    is_on_any_rank,
-    join_ranks,
+    num_ranks,
+    own_part,
     part_of_batch,
     pooled_statistics,
     rank,
     synchronized,
 )
-from bn_repro.training.loop import Interrupted, TrainState, train
+from bn_repro.training.loop import TrainState, train
 from bn_repro.training.optimizers import build_optimizer
 
 RANK_SEEDS = 1_000_003  # between the seeds of dropout of two ranks, so that no rank has another seed's
 AT_CHANCE = 1.5  # times the accuracy of chance, below which a network has not begun to train
-Report = Callable[[int, int, float | None], None]
 
 
 def run(config: Config, report: Report = lambda *_: None, is_stopping: Callable[[], bool] = lambda: False) -> dict[str, Any]:
-    """Do one run, or go on with it, or return the summary of the complete one.
-
-    Under torchrun all processes do the run together, and the first writes its record.
-
-    Args:
-        report: called often with (step, number of steps, latest accuracy).
-        is_stopping: when it says True in any process, the run saves its state and raises `Interrupted` in all.
-
-    Raises:
-        ValueError: the config cannot be meant, or the folder holds a run of another config.
-        RunBusy: another process is at it.
-        Interrupted: `is_stopping` said so; the same call goes on.
-    """
-    check(config)
-    available_device(config.device)
-    join_ranks(config.device)
-    complete = from_first_rank(lambda: finished_summary(config))
-    if complete:
-        return complete
-    writers: list[RunWriter] = []
-    from_first_rank(lambda: writers.append(RunWriter(run_folder(config))))
-    writer = writers[0] if writers else SilentWriter(run_folder(config))
-    try:
-        complete = from_first_rank(lambda: finished_summary(config))  # once more: another process may have held the folder till now
-        if complete:
-            return complete
-        from_first_rank(lambda: forget_unfounded_summary(config))
-        return _train_and_measure(config, writer, report, is_stopping)
-    finally:
-        writer.close()
+    """Do one run of training; see `carry_out`."""
+    return carry_out(config, Supervised, report, is_stopping)
 
 
-def _train_and_measure(config: Config, writer: RunWriter | SilentWriter, report: Report, is_stopping: Callable[[], bool]) -> dict[str, Any]:
-    state, task = build(config)
-    watched = task.examples.first(config.data.evaluate_size)
-    resume_or_begin(state, config, writer)
-    probe_x, probe_y = task.examples.between(0, config.probe.batch_size)
-    probe = activation_probe(state.network, config.probe)
-    mirrored = config.wandb if rank() == 0 else dataclasses.replace(config.wandb, mode="disabled")
-    mirror = Mirror(mirrored, Run(writer.folder).address, dataclasses.asdict(config))
-    started, start_step, accuracy, summary = time.monotonic(), state.step, None, None
-    is_at_chance = False
+class Supervised:
+    """Train the configured network on the configured data."""
 
-    def poll() -> None:
-        report(state.step, config.train.steps, accuracy)
-        if is_on_any_rank(is_stopping()):
-            raise Interrupted
+    def __init__(self, config: Config):
+        self.config, self.latest, self.is_at_chance = config, None, False
+        self.state, self.task = build(config)
+        self.max_bytes = max_bytes_of(self.state.network)
+        self.watched = self.task.examples.first(config.data.evaluate_size)
+        self.probe_x, self.probe_y = self.task.examples.between(0, config.probe.batch_size)
+        self.probe = activation_probe(self.state.network, config.probe)
 
-    def measure(step: int, train_loss: float | None) -> bool:
-        nonlocal accuracy, is_at_chance
-        with pooled_statistics(state.network):
-            accuracy, loss, _ = task.evaluate(state.network, watched, poll, config.data.evaluate_batch)
-        row = {"step": step, "train_loss": train_loss, "accuracy": accuracy, "loss": loss, "bias_norm": bias_norm(state.network)}
-        row |= measures_before_step(state, task.batches, probe_x, config)
-        arrays = None
-        if config.probe.every and (step % config.probe.every == 0 or step == config.train.steps):
-            logits, arrays = probe(probe_x, generator_of(config, step))
-            row["probe_loss"] = nn.functional.cross_entropy(logits, probe_y).item()
-            writer.append_activations(step, arrays)
-        writer.append(row)
-        mirror.log(row, arrays)
+    @property
+    def step(self) -> int:
+        return self.state.step
+
+    @property
+    def first_bad_step(self) -> int | None:
+        return self.state.first_bad_step
+
+    @property
+    def status(self) -> str:
+        return DIVERGED if self.first_bad_step is not None else STOPPED_AT_CHANCE if self.is_at_chance else FINISHED
+
+    def as_plain(self) -> dict[str, Any]:
+        return gathered(self.state.as_plain(), self.state.network)
+
+    def check_fits(self, path: Path, plain: Any) -> None:
+        check_fits(path, plain, self.state.network, self.state.optimizer)
+
+    def restore(self, plain: dict[str, Any]) -> None:
+        self.state.restore(own_part(plain))
+
+    def conditions(self) -> dict[str, int]:
+        """Say which examples of a step a batch norm sees."""
+        part = part_of_batch(self.config.train.batch_size)
+        of_a_norm = part * (num_ranks() if self.config.train.sync_bn else 1)
+        return {"num_ranks": num_ranks(), "batch_per_rank": part, "batch_of_a_norm": of_a_norm}
+
+    def go(self, keep_row: KeepRow, save: Poll, poll: Poll) -> None:
+        def measure(step: int, train_loss: float | None) -> bool:
+            keep_row(*self.row(step, train_loss, poll))
+            return self.is_at_chance
+
+        train(self.state, self.task.batches, self.config.train, measure, save, poll)
+
+    def row(self, step: int, train_loss: float | None, poll: Poll) -> tuple[dict[str, Any], dict[str, np.ndarray] | None]:
+        """Return the metrics before a step and, where the probe is due, what it records."""
+        config, network = self.config, self.state.network
+        with pooled_statistics(network):
+            self.latest, loss, _ = self.task.evaluate(network, self.watched, poll, config.data.evaluate_batch)
         is_judged = config.train.stop_at_chance is not None and config.train.stop_at_chance <= step < config.train.steps
-        is_at_chance = is_judged and accuracy < AT_CHANCE / config.data.num_classes
-        return is_at_chance
+        self.is_at_chance = is_judged and self.latest < AT_CHANCE / config.data.num_classes
+        row = {"step": step, "train_loss": train_loss, "accuracy": self.latest, "loss": loss, "bias_norm": bias_norm(network)}
+        row |= measures_before_step(self.state, self.task.batches, self.probe_x, config)
+        if not (config.probe.every and (step % config.probe.every == 0 or step == config.train.steps)):
+            return row, None
+        logits, arrays = self.probe(self.probe_x, generator_of(config, step))
+        row["probe_loss"] = nn.functional.cross_entropy(logits, self.probe_y).item()
+        return row, arrays
 
-    def save() -> None:
-        writer.sync()
-        plain = gathered(state.as_plain(), state.network)
-        if rank() == 0:
-            save_checkpoint(writer.folder / files.CHECKPOINTS, state.step, plain | {RECORD: writer.extent()})
+    def final(self, poll: Poll) -> tuple[dict[str, Any], np.ndarray | None]:
+        measures, is_correct = final_measures(self.state, self.task, self.config, self.latest, poll)
+        return {"num_parameters": sum(p.numel() for p in self.state.network.parameters())} | measures, is_correct
 
-    try:
-        train(state, task.batches, config.train, measure, save, poll)
-        save()  # what follows can be interrupted too
-        seconds = time.monotonic() - started
-        measures, is_correct = final_measures(state, task, config, accuracy, poll)
-        summary = {
-            "status": DIVERGED if state.first_bad_step is not None else STOPPED_AT_CHANCE if is_at_chance else FINISHED,
-            "steps": state.step,
-            "first_bad_step": state.first_bad_step,
-            "num_parameters": sum(p.numel() for p in state.network.parameters()),
-            **measures,
-            "seconds": round(seconds, 1),
-            "steps_per_second": round((state.step - start_step) / seconds, 1),
-            "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        }
-        if rank() == 0:
-            save_weights(state.network, writer.folder / files.WEIGHTS)
-        if is_correct is not None:
-            writer.keep_correct(is_correct)
-        writer.finish(summary)
-    finally:
-        mirror.finish(summary)
-    return summary
+    def weights(self) -> dict[str, Tensor]:
+        return self.state.network.state_dict()
 
 
 def build(config: Config) -> tuple[TrainState, Task]:
@@ -224,10 +189,3 @@ def bias_norm(network: nn.Module) -> float | None:
     """Return the l2 norm of all biases b that stand before a norm or a nonlinearity; None without any."""
     biases = [p.flatten() for name, p in network.named_parameters() if name.endswith("affine.bias")]
     return torch.cat(biases).norm().item() if biases else None
-
-
-def save_weights(network: nn.Module, path: Path) -> None:
-    """Export the state_dict, with population statistics, as safetensors."""
-    from safetensors.torch import save
-
-    files.write_atomically(path, save({name: t.contiguous() for name, t in network.state_dict().items()}))

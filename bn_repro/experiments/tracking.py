@@ -1,7 +1,7 @@
 """How Weights & Biases mirrors a record: same rows, own step axis, fixed-edge histograms; never in the run's way.
 
 W&B makes a section of what stands before the first slash of a series' name:
-    eval/accuracy, eval/loss, train/loss, train/<other metric>, probe/loss
+    eval/accuracy, eval/score, eval/loss, train/loss, train/<other metric>, probe/loss
     percentiles/<layer>/<place>/p15, mean/<layer>/<place>, std/..., saturated/..., histograms/...
     <section>/<rest>        a metric of the record that names its section itself
     final/<measure>         the run's summary
@@ -31,9 +31,10 @@ SECONDS_TO_CONNECT = 20
 LONGEST, LONGEST_TAG = 128, 64  # letters that W&B allows in ids, names and groups, and in tags
 DIGEST = 10  # letters
 OWN = " (own)"  # ends the group and the tag of a user's own ablations, which are no runs of the paper's comparison
-NAMES = {"step": "step", "accuracy": "eval/accuracy", "loss": "eval/loss", "train_loss": "train/loss", "probe_loss": "probe/loss"}
+MEASURED = ("accuracy", "score", "loss")
+NAMES = {"step": "step", "train_loss": "train/loss", "probe_loss": "probe/loss"} | {name: f"eval/{name}" for name in MEASURED}
 NOT_LOGGED_IN = "not logged in to Weights & Biases; `wandb login` does it, or set WANDB_API_KEY"
-KEPT = {"eval/accuracy": "max,last", "eval/loss": "min,last", "train/loss": "min,last"}  # in the summary, of all rows
+KEPT = {"eval/accuracy": "max,last", "eval/score": "max,last", "eval/loss": "min,last", "train/loss": "min,last"}  # in the summary
 
 
 class Mirror:

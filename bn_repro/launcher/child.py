@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
-from bn_repro.config import Config
+from bn_repro.config import RunConfig
 from bn_repro.launcher.signals import StopFlag, let_signals_in, stopping_on_signals
 from bn_repro.records import files
 from bn_repro.records.damage import Damaged
@@ -27,7 +27,7 @@ class Outcome:
     reason: str = ""
 
 
-def child(config: Config, sender: Connection) -> None:
+def child(config: RunConfig, sender: Connection) -> None:
     """Do one run and send its progress, then its outcome."""
     with stopping_on_signals(line="") as is_stopping:
         let_signals_in()
@@ -44,18 +44,18 @@ class Listener(Protocol):
     def send(self, message: Any, /) -> None: ...
 
 
-def outcome_of(config: Config, sender: Listener, is_stopping: StopFlag) -> Outcome:
+def outcome_of(config: RunConfig, sender: Listener, is_stopping: StopFlag) -> Outcome:
     from bn_repro.experiments.kinds import run
     from bn_repro.training.loop import Interrupted
 
     address, last_sent = address_of(config), 0.0
 
-    def report(step: int, steps: int, accuracy: float | None) -> None:
+    def report(step: int, steps: int, measure: float | None) -> None:
         nonlocal last_sent
         if time.monotonic() - last_sent > SECONDS_BETWEEN_REPORTS:
             last_sent = time.monotonic()
             try:
-                sender.send((step, steps, accuracy))
+                sender.send((step, steps, shown(config, measure)))
             except OSError:  # the parent is gone: save and leave
                 is_stopping.signal_number = signal.SIGTERM
 
@@ -72,7 +72,7 @@ def outcome_of(config: Config, sender: Listener, is_stopping: StopFlag) -> Outco
         return Outcome(address, FAILED, f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
 
 
-def keep_error(config: Config, text: str) -> None:
+def keep_error(config: RunConfig, text: str) -> None:
     """Write an error beside the run, unless another process has taken the run up, or finished it."""
     folder = run_folder(config)
     try:
@@ -83,11 +83,18 @@ def keep_error(config: Config, text: str) -> None:
         pass  # the outcome says in a line what it was
 
 
+def shown(config: RunConfig, measure: float | None) -> str:
+    """Write the newest of what a run is to make large."""
+    return "-" if measure is None else f"score {measure:.1f}" if config.kind == "evolution" else f"{100 * measure:.2f} %"
+
+
 def result_line(address: str, summary: dict[str, Any]) -> str:
     """Say in one line how a run ended."""
     if summary["first_bad_step"] is not None:
         return f"{address}: diverged, the loss was not finite from step {summary['first_bad_step']} on"
     if summary["status"] == STOPPED_AT_CHANCE:
         return f"{address}: stopped, at chance after {summary['steps']} steps"
+    if "score" in summary:
+        return f"{address}: score {summary['score']:.1f} after {summary['frames']:,} frames"
     reached = f"perplexity {summary['perplexity']:.1f}" if "perplexity" in summary else f"{100 * summary['accuracy']:.2f} %"
     return f"{address}: {reached} after {summary['steps']} steps"

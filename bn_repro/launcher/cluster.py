@@ -16,7 +16,7 @@ import yaml
 from rich.console import Console
 
 from bn_repro.checks.values import nearest, shown, told
-from bn_repro.config import Config
+from bn_repro.config import RunConfig
 from bn_repro.launcher.child import BUSY, DONE, FAILED, SKIPPED, Outcome, outcome_of, result_line
 from bn_repro.launcher.grids import CONFIGS, needed_run
 from bn_repro.launcher.signals import stopping_on_signals
@@ -40,7 +40,7 @@ class NoListener:
 class Bundle:
     """What one job does: some runs, one after another."""
 
-    configs: tuple[Config, ...]
+    configs: tuple[RunConfig, ...]
 
     def __call__(self) -> list[Outcome]:
         from bn_repro.launcher.runs import name_ranks
@@ -61,13 +61,13 @@ class Bundle:
         return DelayedSubmission(self)
 
 
-def bundles_of(configs: Sequence[Config], seconds_of: Callable[[Config], float | None]) -> list[Bundle]:
+def bundles_of(configs: Sequence[RunConfig], seconds_of: Callable[[RunConfig], float | None]) -> list[Bundle]:
     """Bundle runs in their order: a run that starts from another's result comes after it; one of unknown length is alone."""
-    chains: dict[str, list[Config]] = {}
+    chains: dict[str, list[RunConfig]] = {}
     for config in sorted(configs, key=lambda config: needed_run(config) is not None):
         address, needed = address_of(config), needed_run(config)
         chains.setdefault(needed if needed in chains else address, []).append(config)
-    bundles: list[list[Config]] = []
+    bundles: list[list[RunConfig]] = []
     left = 0.0  # of the bundle being filled
     for chain in chains.values():
         known = [seconds_of(config) for config in chain]
@@ -80,7 +80,7 @@ def bundles_of(configs: Sequence[Config], seconds_of: Callable[[Config], float |
     return [Bundle(tuple(bundle)) for bundle in bundles]
 
 
-def job_settings(given: Sequence[str], configs: Sequence[Config]) -> dict[str, Any]:
+def job_settings(given: Sequence[str], configs: Sequence[RunConfig]) -> dict[str, Any]:
     """Return what each job asks of SLURM: the file that train.py uses, then what the runs need, then what is given as KEY=VALUE.
 
     Raises:
@@ -89,7 +89,7 @@ def job_settings(given: Sequence[str], configs: Sequence[Config]) -> dict[str, A
     shared, _ = names_of_settings()
     chosen = yaml.safe_load((CONFIGS / "hydra" / "launcher" / "slurm.yaml").read_text())
     settings = {name: value for name, value in chosen.items() if name not in OWN_SETTINGS}
-    settings["cpus_per_task"] = max(config.threads + getattr(config.data, "workers", 0) for config in configs)
+    settings["cpus_per_task"] = max(config.threads + config.num_processes for config in configs)
     settings |= {"gpus_per_node": 1} if any(config.device.startswith("cuda") for config in configs) else {}
     settings |= given_settings(given)
     return {name if name in shared else f"slurm_{name}": value for name, value in settings.items()}
@@ -136,20 +136,20 @@ class Jobs:
     def file(self) -> Path:
         return self.folder / "jobs.json"
 
-    def submitted_before(self, configs: Sequence[Config]) -> dict[Any, list[Config]]:
+    def submitted_before(self, configs: Sequence[RunConfig]) -> dict[Any, list[RunConfig]]:
         """Return the jobs that are not over and hold some of the runs, and which."""
         from submitit import LocalJob, SlurmJob
 
         known: dict[str, str] = json.loads(self.file.read_text()) if self.file.exists() else {}
         make = {"slurm": SlurmJob, "local": LocalJob}[self.cluster]
-        of_job: dict[str, list[Config]] = {}
+        of_job: dict[str, list[RunConfig]] = {}
         for config in configs:
             if address_of(config) in known:
                 of_job.setdefault(known[address_of(config)], []).append(config)
         jobs = {make(self.folder, id): held for id, held in of_job.items()}
         return {job: held for job, held in jobs.items() if job.state != "UNKNOWN" and not job.done()}
 
-    def submit(self, bundles: Sequence[Bundle], settings: Mapping[str, Any]) -> dict[Any, list[Config]]:
+    def submit(self, bundles: Sequence[Bundle], settings: Mapping[str, Any]) -> dict[Any, list[RunConfig]]:
         """Submit bundles as one array.
 
         Raises:
@@ -173,11 +173,11 @@ class Jobs:
 
 
 def run_on_cluster(
-    configs: Sequence[Config],
+    configs: Sequence[RunConfig],
     cluster: str,
     given: Sequence[str],
     console: Console,
-    seconds_of: Callable[[Config], float | None],
+    seconds_of: Callable[[RunConfig], float | None],
     on_experiment_end: Callable[[str], None],
 ) -> list[Outcome]:
     """Submit what is not finished nor in the queue, tell what arrives until all has, and return how each run ended.
@@ -190,7 +190,7 @@ def run_on_cluster(
     if importlib.util.find_spec("submitit") is None:
         raise ValueError(f"--launcher {cluster} needs submitit; pip install 'bn_repro[slurm]' brings it")
     jobs, settings = Jobs(files.JOBS / configs[0].tier, cluster), job_settings(given, configs)
-    left: dict[str, Config] = {}
+    left: dict[str, RunConfig] = {}
     outcomes: list[Outcome] = []
     for config in configs:
         outcome = outcome_so_far(config)
@@ -221,14 +221,14 @@ def run_on_cluster(
     return outcomes
 
 
-def outcome_so_far(config: Config) -> Outcome | None:
+def outcome_so_far(config: RunConfig) -> Outcome | None:
     try:
         return Outcome(address_of(config), SKIPPED) if finished_run(config) else None
     except Damaged as damage:
         return Outcome(address_of(config), FAILED, str(damage))
 
 
-def arriving(held: Mapping[Any, Sequence[Config]], seconds_between_looks: float, is_stopping: Callable[[], bool]) -> Iterator[Outcome]:
+def arriving(held: Mapping[Any, Sequence[RunConfig]], seconds_between_looks: float, is_stopping: Callable[[], bool]) -> Iterator[Outcome]:
     """Yield how runs ended, each as soon as its record is there or its job is over; end early when asked to stop."""
     waiting = {job: list(configs) for job, configs in held.items()}
     while waiting and not is_stopping():
@@ -245,7 +245,7 @@ def arriving(held: Mapping[Any, Sequence[Config]], seconds_between_looks: float,
             time.sleep(seconds_between_looks)
 
 
-def ended_as(config: Config, ended_job: Any) -> Outcome | None:
+def ended_as(config: RunConfig, ended_job: Any) -> Outcome | None:
     """Return how a run ended by its record or, where its job is over without one, by what the job says."""
     address = address_of(config)
     try:

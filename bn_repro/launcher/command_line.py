@@ -12,9 +12,9 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from bn_repro.checks.arguments import Parser
-from bn_repro.checks.configs import too_many, without_effect
+from bn_repro.checks.runs import too_many, without_effect
 from bn_repro.checks.values import shown
-from bn_repro.config import Config
+from bn_repro.config import RunConfig
 from bn_repro.launcher.grids import composed, config_of, is_group, parent_and_key, parsed, swept, values_of
 from bn_repro.launcher.refusals import (
     MOST_RUNS,
@@ -29,7 +29,7 @@ from bn_repro.launcher.refusals import (
 
 DESCRIPTION = "Train one run, or with -m a grid."
 Point = tuple[str, ...]  # the overrides of one run
-Check = Callable[[Config], None]
+Check = Callable[[RunConfig], None]
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Request:
         words: what follows -sc.
     """
 
-    runs: list[tuple[Point, Config]] = field(default_factory=list)
+    runs: list[tuple[Point, RunConfig]] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     launcher: list[str] = field(default_factory=list)
     shows: str = ""
@@ -61,7 +61,7 @@ def parser() -> Parser:
     return made
 
 
-def read(arguments: Sequence[str], is_possible: Callable[[Config], None] = lambda _: None) -> Request:
+def read(arguments: Sequence[str], is_possible: Callable[[RunConfig], None] = lambda _: None) -> Request:
     """Find out what a command line asks for, before anything is loaded or written.
 
     Args:
@@ -109,12 +109,12 @@ def read_line(texts: Sequence[str], is_multirun: bool, is_possible: Check) -> Re
 
 
 def kinds_of(groups: Sequence[Override]) -> list[DictConfig]:
-    """Compose a run of each kind of data and network that a line chooses, of other groups with their first choices.
+    """Compose a run of each kind, of runs, data and network, that a line chooses, of other groups with their first choices.
 
     Raises:
         ValueError: no choice can be composed.
     """
-    choices = [values_of(o) if o.key_or_group in ("data", "network") else values_of(o)[:1] for o in groups]
+    choices = [values_of(o) if o.key_or_group in ("kind", "data", "network") else values_of(o)[:1] for o in groups]
     found, first_error = [], None
     for point in itertools.product(*choices):
         try:
@@ -165,14 +165,14 @@ def own_grid(groups: Sequence[Override]) -> dict[str, list[str]]:
     return {o.key_or_group: values_of(o) for o in parsed([f"{name}={values}" for name, values in grid.items()])}
 
 
-def refuse_too_much(config: Config, point: Point, said: Sequence[str]) -> None:
+def refuse_too_much(config: RunConfig, point: Point, said: Sequence[str]) -> None:
     """Refuse what the line says and there is less of; a value that an experiment brings then means all there is."""
     for name, why in too_many(config):
         if name in said and is_changed(config, point, name):
             raise ValueError(f"{name}={shown(value_of(config, name))} {why}")
 
 
-def refuse_idle(runs: Sequence[tuple[Point, Config]], said: Sequence[str]) -> None:
+def refuse_idle(runs: Sequence[tuple[Point, RunConfig]], said: Sequence[str]) -> None:
     """Refuse a knob that changes none of the runs."""
     for name in said:
         reasons = [dict(without_effect(config)).get(name) for _, config in runs]
@@ -182,7 +182,7 @@ def refuse_idle(runs: Sequence[tuple[Point, Config]], said: Sequence[str]) -> No
             raise ValueError(f"{name}={shown(value_of(runs[0][1], name))} has no effect {reasons[0]}")
 
 
-def refuse_twins(runs: Sequence[tuple[Point, Config]]) -> None:
+def refuse_twins(runs: Sequence[tuple[Point, RunConfig]]) -> None:
     names = [config.name for _, config in runs]
     for name in names:
         if names.count(name) > 1:
@@ -193,11 +193,11 @@ def groups_of(point: Point) -> Point:
     return tuple(override for override in point if is_group(override.split("=")[0]))
 
 
-def value_of(config: Config, name: str) -> Any:
+def value_of(config: RunConfig, name: str) -> Any:
     return reduce(getattr, name.split("."), config)
 
 
-def is_changed(config: Config, point: Point, name: str) -> bool:
+def is_changed(config: RunConfig, point: Point, name: str) -> bool:
     """Say whether the line gives a knob another value than the point's groups do."""
     before = composed(groups_of(point))
     return OmegaConf.is_missing(*parent_and_key(before, name)) or OmegaConf.select(before, name) != value_of(config, name)

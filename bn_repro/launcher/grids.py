@@ -18,10 +18,11 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bn_repro.checks.configs import check
+from bn_repro.checks.runs import check
 from bn_repro.checks.values import LONGEST_NAME, nearest, shown
-from bn_repro.config import Config, walk
-from bn_repro.config.schemas import DATA, NETWORKS
+from bn_repro.config import Config, RunConfig, walk
+from bn_repro.config.evolution import EvolutionConfig
+from bn_repro.config.schemas import DATA, NETWORKS, RUNS
 from bn_repro.records.files import SHIPPED
 from bn_repro.records.record import address_of
 
@@ -31,9 +32,14 @@ CONTROLS = "controls"  # of an experiment file: further grids, since one of Hydr
 
 
 @dataclass
-class Composed(Config):
+class ComposedTraining(Config):
     """What Hydra composes: the knobs of a run, and an experiment's further grids, which are no run's."""
 
+    controls: list[dict[str, str]] = field()
+
+
+@dataclass
+class ComposedEvolution(EvolutionConfig):
     controls: list[dict[str, str]] = field()
 
 
@@ -43,7 +49,8 @@ def register_schema() -> None:
     OmegaConf.register_new_resolver("times", lambda factor, value: factor * value, replace=True)
     OmegaConf.register_new_resolver("power", lambda value, exponent: value**exponent, replace=True)
     store = ConfigStore.instance()
-    store.store(name="schema", node=Composed)
+    for kind, schema in (("supervised", ComposedTraining), ("evolution", ComposedEvolution)):
+        store.store(group="kind", name=f"{kind}_schema", package="_global_", node=schema)
     for group, schemas in (("data", DATA), ("network", NETWORKS)):
         for name, schema in schemas.items():
             store.store(group=group, name=f"{name}_schema", node=schema)
@@ -56,7 +63,7 @@ def hydra_ready() -> Iterator[None]:
         yield
 
 
-def to_config(composed: DictConfig) -> Config:
+def to_config(composed: DictConfig) -> RunConfig:
     """Convert once to plain dataclasses and check them.
 
     Raises:
@@ -69,12 +76,13 @@ def to_config(composed: DictConfig) -> Config:
         config = OmegaConf.to_object(composed)
     except (OmegaConfBaseException, RecursionError) as error:
         raise ValueError(f"{getattr(error, 'full_key', None) or 'a knob'}: {first_line(error)}") from error
-    config = Config(**{one.name: getattr(config, one.name) for one in fields(Config)})
+    kind = next(schema for schema in RUNS if isinstance(config, schema))
+    config = kind(**{one.name: getattr(config, one.name) for one in fields(kind)})
     check(config)
     return config
 
 
-def run_name(config: Config, overrides: Sequence[str]) -> str:
+def run_name(config: RunConfig, overrides: Sequence[str]) -> str:
     """Return `<arm>-s<seed>` and every other override that changes results, in alphabetical order.
 
     Raises:
@@ -120,12 +128,12 @@ def experiment_file(experiment: str) -> dict[str, Any]:
     return yaml.safe_load((CONFIGS / "experiment" / f"{experiment}.yaml").read_text())
 
 
-def configs_of(experiment: str, extra: Sequence[str] = ()) -> list[Config]:
+def configs_of(experiment: str, extra: Sequence[str] = ()) -> list[RunConfig]:
     """Compose every run of an experiment's grid; `extra` overrides that change no result come on top."""
     return [config_of(overrides, extra) for overrides in grid(experiment)]
 
 
-def config_of(overrides: Sequence[str], extra: Sequence[str] = ()) -> Config:
+def config_of(overrides: Sequence[str], extra: Sequence[str] = ()) -> RunConfig:
     """Compose and check one run, and name it by its overrides; `extra` ones change no result.
 
     Raises:
@@ -166,12 +174,12 @@ def is_group(name: str) -> bool:
     return "/" not in name and name != "hydra" and (CONFIGS / name).is_dir()
 
 
-def needed_run(config: Config) -> str | None:
+def needed_run(config: RunConfig) -> str | None:
     """Return the address of the run whose result this one starts from: of a text classifier, its language model's."""
     return getattr(config.network, "encoder", None)
 
 
-def with_needed_runs(configs: Sequence[Config]) -> list[Config]:
+def with_needed_runs(configs: Sequence[RunConfig]) -> list[RunConfig]:
     """Add those runs of other experiments that some start from."""
     missing = {needed_run(config) for config in configs} - {address_of(config) for config in configs} - {None}
     owners = sorted({address.rpartition("/")[0] for address in missing})

@@ -10,6 +10,7 @@ from typing import get_args
 import yaml
 
 from bn_repro.config import LARGEST_RATE, MOST, Config, NetworkConfig
+from bn_repro.config.evolution import EvolutionConfig
 from bn_repro.config.schemas import KINDS, knobs_of
 from bn_repro.launcher.command_line import DESCRIPTION, Request, parser
 from bn_repro.launcher.completion import completion
@@ -20,6 +21,7 @@ from bn_repro.records.record import address_of
 WIDTH, NAME_WIDTH = 130, 30
 TYPES = {bool: "true or false", int: "whole number", float: "number", str: "text"}
 BOUNDS = (("low", "from {:_}"), ("above", "above {:_}"), ("high", "to {:_}"), ("below", "below {:_}"))
+SHARED = ("wandb",)  # parts that runs of all kinds have
 TITLES = {"base": "base, of which the arms of section 4.2.1 are multiples"}
 EXAMPLES = """\
   python scripts/train.py experiment=mnist_sigmoid/quick norm=batch seed=0      one run
@@ -56,6 +58,7 @@ def help_text() -> str:
 def knob_sections() -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """Yield (title, rows) of the knobs; of data and network those that all kinds have, then those of each kind."""
     parts = [one for one in fields(Config) if is_dataclass(one.type)]
+    own = [one for one in fields(EvolutionConfig) if is_dataclass(one.type) and one.name not in SHARED]
     yield "knobs: of the whole run", rows_of("", {one.name: one for one in fields(Config) if one not in parts})
     for part in parts:
         common = knobs_of(part.type)
@@ -63,6 +66,8 @@ def knob_sections() -> Iterator[tuple[str, list[tuple[str, str]]]]:
         for kind, schema in KINDS.get(part.type, {}).items():
             special = {name: one for name, one in knobs_of(schema).items() if name not in common or one.metadata != common[name].metadata}
             yield f"knobs: {part.name}{'=' if part.type is NetworkConfig else ' of '}{kind}", rows_of(f"{part.name}.", special)
+    for part in own:
+        yield f"knobs: {part.name} with kind=evolution", rows_of(f"{part.name}.", knobs_of(part.type))
 
 
 def rows_of(prefix: str, knobs: Mapping[str, Field]) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """What this machine lacks for a run, found without torch: a device, threads, memory, folders, images."""
 
+import importlib.util
 import os
 import shutil
 import sys
@@ -12,7 +13,7 @@ from bn_repro.checks.architecture import largest_weight
 from bn_repro.checks.arguments import JOBS_A_CORE
 from bn_repro.checks.configs import EXAMPLES
 from bn_repro.checks.values import check_folder
-from bn_repro.config import Config
+from bn_repro.config import Config, RunConfig
 from bn_repro.data.fetch import TRAINING_FOLDER, check_image_folder
 from bn_repro.launcher.grids import needed_run
 from bn_repro.records.record import Run
@@ -22,7 +23,7 @@ BYTES_A_WEIGHT = 4 * 3  # the weight, its gradient, and its momentum
 MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
-def refuse_what_is_missing(config: Config) -> None:
+def refuse_what_is_missing(config: RunConfig) -> None:
     """Refuse a run that cannot be done here.
 
     Raises:
@@ -32,11 +33,24 @@ def refuse_what_is_missing(config: Config) -> None:
     most = JOBS_A_CORE * (os.cpu_count() or 1)
     if config.threads > most:
         raise ValueError(f"threads={config.threads} is too many for {os.cpu_count()} cores; give at most {most}")
-    if config.train.is_compiled and not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))):
-        raise ValueError("train.is_compiled=true needs a C++ compiler, and this machine has none")
     check_folder("results_folder", config.results_folder)
     if config.wandb.mode != "disabled":
         check_folder("wandb.folder", config.wandb.folder)
+    if config.kind == "evolution":
+        refuse_missing_emulator(config.game.name)
+    else:
+        refuse_training(config)
+
+
+def refuse_missing_emulator(game: str) -> None:
+    if importlib.util.find_spec("ale_py") is None:
+        raise ValueError(f"game.name={game} needs the extra atari; pip install 'bn_repro[atari]' brings it")
+
+
+def refuse_training(config: Config) -> None:
+    """Refuse a training of which the compiler, the examples, an encoder or memory is missing."""
+    if config.train.is_compiled and not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))):
+        raise ValueError("train.is_compiled=true needs a C++ compiler, and this machine has none")
     check_folder("data.folder", config.data.folder, is_written=False)
     encoder = needed_run(config)
     if encoder and not Run(Path(config.results_folder) / encoder).has_summary:

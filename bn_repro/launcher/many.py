@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bn_repro.config import Config
+from bn_repro.config import RunConfig
 from bn_repro.launcher.child import BUSY, DONE, FAILED, INTERRUPTED, SKIPPED, Outcome, child
 from bn_repro.launcher.grids import needed_run
 from bn_repro.launcher.progress import Progress, RunProgress
@@ -32,7 +32,7 @@ class ManyRuns:
 
     def __init__(
         self,
-        configs: Sequence[Config],
+        configs: Sequence[RunConfig],
         console: Console,
         jobs: int,
         seconds: Mapping[str, float | None],
@@ -41,22 +41,22 @@ class ManyRuns:
         self.seconds, self.on_experiment_end = seconds, on_experiment_end
         place = {experiment: number for number, experiment in enumerate(dict.fromkeys(config.experiment for config in configs))}
         self.waiting = sorted(configs, key=lambda config: (place[config.experiment], -(seconds[address_of(config)] or 0)))
-        self.busy: list[Config] = []
-        self.processes: dict[Connection, tuple[Any, Config]] = {}
+        self.busy: list[RunConfig] = []
+        self.processes: dict[Connection, tuple[Any, RunConfig]] = {}
         self.outcomes: list[Outcome] = []
         self.progress = Progress(len(configs), console, jobs)
         self._open_runs = Counter(config.experiment for config in configs)
         self._told_busy: set[str] = set()
         self._context: Any = None
 
-    def next_ready(self) -> Config | None:
+    def next_ready(self) -> RunConfig | None:
         """Take the first waiting run off the list that starts from no result still to come."""
         under_way = [config for _, config in self.processes.values()]
         to_come = {address_of(config) for config in (*self.waiting, *self.busy, *under_way)}
         place = next((place for place, config in enumerate(self.waiting) if needed_run(config) not in to_come), None)
         return None if place is None else self.waiting.pop(place)
 
-    def take_up(self, config: Config, is_stopping: StopFlag) -> None:
+    def take_up(self, config: RunConfig, is_stopping: StopFlag) -> None:
         """Start a run, unless it is finished, damaged, or done by another process at this moment."""
         address, folder = address_of(config), run_folder(config)
         try:
@@ -93,7 +93,7 @@ class ManyRuns:
         else:
             self._end(config, message)
 
-    def _start(self, config: Config, is_stopping: StopFlag) -> None:
+    def _start(self, config: RunConfig, is_stopping: StopFlag) -> None:
         self._context = self._context or ready_context(is_stopping)
         receiver, sender = self._context.Pipe(duplex=False)
         process = self._context.Process(target=child, args=(config, sender), name=address_of(config))
@@ -104,14 +104,14 @@ class ManyRuns:
         known = [self.seconds[address_of(other)] for other in (*self.waiting, *self.busy)]
         self.progress.waiting_seconds = None if None in known else sum(known)
 
-    def _come_back_to(self, config: Config) -> None:
+    def _come_back_to(self, config: RunConfig) -> None:
         self.busy.append(config)
         address = address_of(config)
         if address not in self._told_busy:
             self.progress.say(f"{address}: another process does it; it is come back to last")
         self._told_busy.add(address)
 
-    def _end(self, config: Config, outcome: Outcome) -> None:
+    def _end(self, config: RunConfig, outcome: Outcome) -> None:
         if outcome.kind != SKIPPED:
             self.progress.say(outcome.reason if outcome.kind == DONE else f"{outcome.address}: {outcome.kind}: {outcome.reason}")
         self.outcomes.append(outcome)

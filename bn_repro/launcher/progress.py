@@ -1,4 +1,4 @@
-"""How far long work is: done of total, rate, time left, accuracy; live on a terminal, plain lines elsewhere."""
+"""How far long work is: done of total, rate, time left, latest measure; live on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Iterator
@@ -26,14 +26,14 @@ class RunProgress:
     seconds: float | None = None
     step: int = 0
     steps: int = 0
-    accuracy: float | None = None
+    measure: str = "-"
     started: float = field(default_factory=time.monotonic)
     first_step: int | None = None
 
-    def update(self, step: int, steps: int, accuracy: float | None) -> None:
+    def update(self, step: int, steps: int, measure: str) -> None:
         if self.first_step is None:
             self.first_step = step
-        self.step, self.steps, self.accuracy = step, steps, accuracy
+        self.step, self.steps, self.measure = step, steps, measure
 
     @property
     def steps_per_second(self) -> float:
@@ -46,8 +46,8 @@ class RunProgress:
         return self.seconds
 
     def cells(self) -> list[str]:
-        accuracy = "-" if self.accuracy is None else f"{100 * self.accuracy:.2f} %"
-        return [self.name, f"{self.step}/{self.steps or '?'}", f"{self.steps_per_second:.0f}/s", clock(self.seconds_left), accuracy]
+        rate = f"{self.steps_per_second:.0f}/s" if self.steps_per_second >= 5 else f"{60 * self.steps_per_second:.1f}/min"
+        return [self.name, f"{self.step}/{self.steps or '?'}", rate, clock(self.seconds_left), self.measure]
 
 
 class Progress:
@@ -111,7 +111,7 @@ class Progress:
             ("step", "right"),
             ("rate", "right"),
             ("left", "right"),
-            ("accuracy", "right"),
+            ("latest", "right"),
         ):
             table.add_column(name, justify=justify)
         for run in self.running.values():

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bn_repro.checks.arguments import JOBS_A_CORE
 from bn_repro.checks.values import check_type, check_value, nearest, shown, told
-from bn_repro.config.schemas import KNOBS, fields_of
+from bn_repro.config.schemas import KNOBS, field_of
 from bn_repro.launcher.grids import CONFIGS, MAIN_CONFIG, first_line, hydra_ready, is_group, knob_names, parsed, values_of
 
 LONGEST_OVERRIDE = 10_000  # letters; the parser takes seconds for many more
@@ -114,14 +114,24 @@ def fields_among(override: Override, kinds: Sequence[DictConfig]) -> list[Field]
         ValueError: there is no such knob, or none in these kinds.
     """
     name, text = override.key_or_group, shown(override.input_line)
-    schemas = {(OmegaConf.get_type(kind.data), OmegaConf.get_type(kind.network)) for kind in kinds}
-    found = [one for data, network in schemas if (one := fields_of(name, data, network))]
+    found = {id(one): one for kind in kinds if (one := field_of(name, parts_of(kind)))}
     if found:
-        return found
+        return list(found.values())
     if name in KNOBS:
-        raise ValueError(f"{text}: data={kinds[0].data.name} and network={kinds[0].network.name} have no knob {name}; others have")
+        raise ValueError(f"{text}: {described(kinds[0])} no knob {name}; others have")
     groups = [path.name for path in CONFIGS.iterdir() if is_group(path.name)]
     raise ValueError(f"{text}: there is no knob {shown(name)}{nearest(name, [*knob_names(kinds[0]), *groups])}")
+
+
+def parts_of(kind: DictConfig) -> dict[str, type]:
+    """Return the schema of each part of a composed run."""
+    nodes = {str(name): kind._get_node(name) for name in kind}
+    return {name: OmegaConf.get_type(node) for name, node in nodes.items() if isinstance(node, DictConfig)}
+
+
+def described(kind: DictConfig) -> str:
+    """Say which kind of runs have, or have not."""
+    return f"data={kind.data.name} and network={kind.network.name} have" if "data" in kind else "runs of evolution have"
 
 
 def refuse_values(override: Override, fields: Sequence[Field]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from bn_repro.config import Config
+from bn_repro.config import RunConfig
 from bn_repro.data.fetch import check_image_folder, fetch
 from bn_repro.launcher.child import DONE, FAILED, INTERRUPTED, Outcome
 from bn_repro.launcher.grids import configs_of, with_needed_runs
@@ -67,10 +67,10 @@ def main(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def outcomes_of(arguments: argparse.Namespace, configs: list[Config], console: Console, verdicts: "Verdicts") -> list[Outcome]:
+def outcomes_of(arguments: argparse.Namespace, configs: list[RunConfig], console: Console, verdicts: "Verdicts") -> list[Outcome]:
     """Do the runs where they are asked for: on this machine's cores, or on a cluster."""
 
-    def seconds_of(config: Config) -> float | None:
+    def seconds_of(config: RunConfig) -> float | None:
         return estimated_seconds(config, PUBLISHED)
 
     if arguments.launcher == "cores":
@@ -81,7 +81,7 @@ def outcomes_of(arguments: argparse.Namespace, configs: list[Config], console: C
     return run_on_cluster(configs, arguments.launcher, arguments.slurm, console, seconds_of, verdicts)
 
 
-def collect(arguments: argparse.Namespace, choice: "Choice", configs: list[Config], console: Console) -> int:
+def collect(arguments: argparse.Namespace, choice: "Choice", configs: list[RunConfig], console: Console) -> int:
     """Judge the records that are there, say how many are not, and do no run."""
     states = Counter(map(state_of, configs))
     counted = ", ".join(f"{number} {state}" for state, number in states.items())
@@ -90,7 +90,7 @@ def collect(arguments: argparse.Namespace, choice: "Choice", configs: list[Confi
     return 0
 
 
-def asked_for(tier: str, only: str | None) -> tuple["Choice", list[Config]]:
+def asked_for(tier: str, only: str | None) -> tuple["Choice", list[RunConfig]]:
     """Return what is to be done and shown, and the configs of its runs in that order.
 
     Raises:
@@ -149,7 +149,7 @@ def last_screen(tier: str, claims: frozenset[str] | None, has_all_claims: bool, 
     console.print(f"{agrees}\nreport: {page}".strip(), highlight=False, markup=False)
 
 
-def refuse_missing_devices(configs: list[Config]) -> None:
+def refuse_missing_devices(configs: list[RunConfig]) -> None:
     """Raise ValueError where this machine lacks a device that is asked for."""
     for name in {config.device for config in configs} - {"cpu"}:
         from bn_repro.experiments.environment import available_device  # loads torch, which a CPU's tier does not need in this process
@@ -157,13 +157,13 @@ def refuse_missing_devices(configs: list[Config]) -> None:
         available_device(name)
 
 
-def prepare(configs: list[Config]) -> None:
+def prepare(configs: list[RunConfig]) -> None:
     """Check what cannot be fetched, then fetch what can.
 
     Raises:
         OSError: a dataset is not to be had.
     """
-    sources = sorted({(config.data.name, config.data.folder) for config in configs})
+    sources = sorted({source for config in configs for source in config.sources})
     for _, folder in (source for source in sources if source[0] == "image_folder"):
         check_image_folder(Path(folder))
     for name, folder in sources:
@@ -171,7 +171,7 @@ def prepare(configs: list[Config]) -> None:
             fetch(name, Path(folder))
 
 
-def dry_run(configs: list[Config], jobs: int, images_per_second: float | None) -> int:
+def dry_run(configs: list[RunConfig], jobs: int, images_per_second: float | None) -> int:
     """Print every run, its estimated time from the published records, and its state; do nothing."""
     total: float | None = 0.0
     for config in configs:
@@ -187,7 +187,7 @@ def dry_run(configs: list[Config], jobs: int, images_per_second: float | None) -
     return 0
 
 
-def state_of(config: Config) -> str:
+def state_of(config: RunConfig) -> str:
     """Say in a word how far a run is."""
     run = Run(run_folder(config))
     try:

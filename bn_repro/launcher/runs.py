@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bn_repro.config import Config
-from bn_repro.launcher.child import SECONDS_BETWEEN_REPORTS, Outcome, result_line
+from bn_repro.config import RunConfig
+from bn_repro.launcher.child import SECONDS_BETWEEN_REPORTS, Outcome, result_line, shown
 from bn_repro.launcher.many import ManyRuns
 from bn_repro.launcher.progress import Progress, RunProgress
 from bn_repro.launcher.signals import stopping_on_signals
@@ -21,7 +21,7 @@ from bn_repro.records.record import address_of, find_run, finished_run, run_fold
 MISTAKE, FAILURE = 2, 1
 
 
-def run_here(config: Config) -> int:
+def run_here(config: RunConfig) -> int:
     """Do one run in this process, show its progress, and return the exit code of the command.
 
     Of several processes that torchrun or SLURM started for one run, the first shows it.
@@ -46,16 +46,16 @@ def run_here(config: Config) -> int:
         from bn_repro.training.loop import Interrupted
 
         with Progress(1, Console(quiet=not is_first)).shown() as progress:
-            shown = progress.running[0] = RunProgress(address)
+            under_way = progress.running[0] = RunProgress(address)
 
-            def report(step: int, steps: int, accuracy: float | None) -> None:
-                shown.update(step, steps, accuracy)
+            def report(step: int, steps: int, measure: float | None) -> None:
+                under_way.update(step, steps, shown(config, measure))
                 progress.refresh()
 
             try:
                 summary = run(config, report, is_stopping)
             except Interrupted:
-                progress.say(f"{address}: interrupted and saved at step {shown.step}; the same command goes on from there")
+                progress.say(f"{address}: interrupted and saved at step {under_way.step}; the same command goes on from there")
                 return is_stopping.exit_code
             except Damaged as damage:
                 print(f"error: {damage}", file=sys.stderr)
@@ -78,7 +78,7 @@ def name_ranks() -> None:
         TorchDistributedEnvironment().export(set_cuda_visible_devices=False)
 
 
-def estimated_seconds(config: Config, published: Path) -> float | None:
+def estimated_seconds(config: RunConfig, published: Path) -> float | None:
     """Return how long the published record of the same run took, if there is one that can be read."""
     try:
         run = find_run(published / config.tier / files.PUBLISHED_RUNS, address_of(config))
@@ -88,10 +88,10 @@ def estimated_seconds(config: Config, published: Path) -> float | None:
 
 
 def run_many(
-    configs: Sequence[Config],
+    configs: Sequence[RunConfig],
     jobs: int,
     console: Console,
-    seconds_of: Callable[[Config], float | None],
+    seconds_of: Callable[[RunConfig], float | None],
     on_experiment_end: Callable[[str], None] = lambda _: None,
 ) -> list[Outcome]:
     """Do many runs, each in a process of its own; none that fails stops another.

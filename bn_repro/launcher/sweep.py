@@ -13,7 +13,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
 from bn_repro.checks.arguments import FAILURE, MISTAKE
-from bn_repro.config import Config
+from bn_repro.config import RunConfig
 from bn_repro.launcher.command_line import Point, Request
 from bn_repro.launcher.grids import CONFIGS, MAIN_CONFIG, hydra_ready, run_name, to_config
 
@@ -46,7 +46,7 @@ def do_runs(request: Request) -> int:
     return max(codes) or (MISTAKE if request.refused else 0)
 
 
-def one_after_another(configs: list[Config]) -> list[int]:
+def one_after_another(configs: list[RunConfig]) -> list[int]:
     from bn_repro.launcher.runs import run_here
 
     codes: list[int] = []
@@ -92,9 +92,9 @@ def task(composed: DictConfig) -> int:
     return run_here(config)
 
 
-def tell_folders(config: Config) -> None:
+def tell_folders(config: RunConfig) -> None:
     """Say where results and data go, if the command is not called from the folder of the code."""
     here = Path.cwd()
     if not here.samefile(CONFIGS.parent) and os.environ.get("RANK", "0") == "0":
-        results, data = (here / folder for folder in (config.results_folder, config.data.folder))
-        print(f"called from {here}: results go to {results}, data to {data}")
+        data = "".join(f", data to {here / folder}" for _, folder in config.sources)
+        print(f"called from {here}: results go to {here / config.results_folder}{data}")

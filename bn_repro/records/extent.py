@@ -11,7 +11,7 @@ from bn_repro.records import files
 from bn_repro.records.damage import Damaged
 
 RECORD = "record"  # what a summary and a checkpoint call it
-CLOCK = ("seconds", "steps_per_second", "peak_memory_mb")  # of a summary: what equal runs do not share
+CLOCK = ("seconds", "steps_per_second", "peak_memory_mb", "seconds_by_part")  # of a summary: what equal runs do not share
 EXTENT_FIELDS = {"config": str, "rows": int, "rows_sha256": str, "activation_records": int, "activations_sha256": str}  # of a checkpoint
 CHECKSUM_LENGTH = 16  # hexadecimal digits
 # Knobs that say where and how fast, not what: equal runs may differ in them.

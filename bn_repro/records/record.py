@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bn_repro.config import Config, differences
+from bn_repro.config import RunConfig, differences
 from bn_repro.records import archive, files
 from bn_repro.records.damage import Damaged, Missing
 from bn_repro.records.extent import RECORD
@@ -17,12 +17,12 @@ from bn_repro.records.soundness import check_finished
 FINISHED, DIVERGED, STOPPED_AT_CHANCE = "finished", "diverged", "stopped at chance"
 
 
-def address_of(config: Config) -> str:
+def address_of(config: RunConfig) -> str:
     """Return `<experiment>/<tier>/<name>`."""
     return f"{config.experiment}/{config.tier}/{config.name}"
 
 
-def run_folder(config: Config) -> Path:
+def run_folder(config: RunConfig) -> Path:
     return Path(config.results_folder) / address_of(config)
 
 
@@ -131,7 +131,7 @@ def damage_in(root: Path, tier: str) -> list[Damaged]:
     return [damage for damage in found if damage]
 
 
-def finished_run(config: Config) -> Run | None:
+def finished_run(config: RunConfig) -> Run | None:
     """Return the run that a config asks for if it is finished and whole; None if it is still to be done, or again, as a file is missing.
 
     Raises:

@@ -11,7 +11,7 @@ import torch
 from made_up_images import NUM_TRAINING, NUM_VALIDATION, imagenet_config, write_image_folder
 from PIL import Image
 
-from bn_repro.checks.configs import check
+from bn_repro.checks.runs import check
 from bn_repro.data.fetch import DataUnavailable
 from bn_repro.data.image_folder import FolderBatches, load_image_folder
 from bn_repro.experiments import supervised

@@ -8,6 +8,7 @@ from mirrored import offline
 
 from bn_repro.experiments import supervised
 from bn_repro.records.record import Run, run_folder
+from bn_repro.training.loop import Interrupted
 
 
 @pytest.fixture(scope="package")
@@ -18,7 +19,7 @@ def finished(tmp_path_factory):
     small = dataclasses.replace(config.train, steps=20, eval_every=5, checkpoint_every=10)
     config = dataclasses.replace(config, name="batch-s0", results_folder=str(folder / "runs"), wandb=offline(folder), train=small)
     config = dataclasses.replace(config, probe=dataclasses.replace(config.probe, every=10))
-    with pytest.raises(supervised.Interrupted):
+    with pytest.raises(Interrupted):
         supervised.run(config, is_stopping=lambda: (run_folder(config) / "metrics.jsonl").read_bytes().count(b"\n") >= 3)
     supervised.run(config)
     return config, Run(run_folder(config)), folder

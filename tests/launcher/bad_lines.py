@@ -3,12 +3,13 @@
 import itertools
 import types
 from collections.abc import Iterator
-from dataclasses import Field
+from dataclasses import Field, fields, is_dataclass
 from typing import get_args, get_origin
 
-from bn_repro.config import ImageDataConfig
+from bn_repro.config import Config, ImageDataConfig
+from bn_repro.config.evolution import EvolutionConfig
 from bn_repro.config.schemas import KNOBS as EVERY_KNOB
-from bn_repro.config.schemas import NETWORKS, fields_of, knobs_of
+from bn_repro.config.schemas import NETWORKS, field_of, knobs_of
 from bn_repro.config.text import TextDataConfig
 
 LINES_OF = {
@@ -17,16 +18,20 @@ LINES_OF = {
     "language_model": ("experiment=text_language_model/smoke", "seed=0"),
     "text_classifier": ("experiment=text_head/smoke", "norm=batch", "seed=0"),
     "bag_of_words": ("experiment=text_bag_of_words/smoke", "seed=0"),
+    "evolution": ("experiment=evolution_curves/smoke", "arm=es_virtual_batch", "seed=0"),
 }
 SMOKE = LINES_OF["sigmoid_mlp"]
 
 
 def home_of(name: str) -> tuple[str, Field]:
-    """Return the first network whose runs have a knob, and its field there."""
+    """Return the first network whose runs have a knob, or that evolution has it, and its field there."""
+    parts = {one.name: one.type for one in fields(Config) if is_dataclass(one.type)}
     for network, schema in NETWORKS.items():
         data = ImageDataConfig if network in ("sigmoid_mlp", "inception") else TextDataConfig
-        if found := fields_of(name, data, schema):
+        if found := field_of(name, parts | {"data": data, "network": schema}):
             return network, found
+    if found := field_of(name, {one.name: one.type for one in fields(EvolutionConfig) if is_dataclass(one.type)}):
+        return "evolution", found
     raise KeyError(name)
 
 
@@ -192,6 +197,16 @@ def what_does_not_go_together() -> Iterator[tuple[str, ...]]:
     for overrides in ("network.per_activation_size=7", "data=synthetic", "network=sigmoid_mlp network.width=0.5",
                       "network.stem=separable network.stem_stride=12", "base.drop_rate=0.3", "network.width=16.5"):  # fmt: skip
         yield (*LINES_OF["inception"], *overrides.split())
+    for overrides in ("game.name=pomg", "network.norm=group", "train.population=7", "train.truncation=2", "train.algorithm=ga",
+                      "train.lr=null", "probe.every=1 probe.policies=5", "train.eval_every=2 probe.every=3", "data=mnist",
+                      "network=inception", "data.name=mnist", "base.lr=1", "train.batch_size=5", "probe.policies=6",
+                      "train.steps=0 train.population=6", "norm=group"):  # fmt: skip
+        yield (*LINES_OF["evolution"], *overrides.split())
+    yield ("experiment=evolution_curves/smoke", "arm=ga_none", "seed=0", "train.population=8")
+    yield ("experiment=evolution_curves/smoke", "arm=ga_none", "seed=0", "norm=batch")
+    yield ("kind=evolution", "norm=none", "seed=0")
+    yield (*SMOKE, "game.name=pong")
+    yield (*SMOKE, "kind=evolution")
     yield ("norm=batch", "seed=0")
     yield ("train.lr=1", "seed=0")
     yield ("train.lr=1", "norm=batch")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from composed import smoke
 
-from bn_repro.checks.configs import check
+from bn_repro.checks.runs import check
 from bn_repro.checks.values import check_value, nearest
 from bn_repro.config import NORMS, differences, walk
 from bn_repro.launcher import grids

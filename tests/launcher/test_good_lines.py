@@ -13,7 +13,18 @@ from bn_repro.launcher.machine import refuse_what_is_missing
 
 SMOKE = "experiment=mnist_sigmoid/smoke"
 # Knobs whose limits another knob or the data narrows; their values are in lines of their own below.
-NOT_ALONE = {"train.eval_every", "probe.every", "seed", "network.name", "network.norm", "data.name", "device", "data.image_size", "threads"}
+NOT_ALONE = {
+    "train.eval_every",
+    "probe.every",
+    "seed",
+    "network.name",
+    "network.norm",
+    "data.name",
+    "device",
+    "data.image_size",
+    "threads",
+    "train.algorithm",
+}
 
 
 def limits_of(one):

@@ -11,6 +11,7 @@ import pytest
 from composed import smoke
 from rich.console import Console
 
+from bn_repro.experiments import run as carrying_out
 from bn_repro.experiments import supervised
 from bn_repro.launcher import child
 from bn_repro.launcher.child import DONE, FAILED, SKIPPED
@@ -18,6 +19,7 @@ from bn_repro.launcher.runs import run_here, run_many
 from bn_repro.records import files
 from bn_repro.records.lock import Lock, is_busy
 from bn_repro.records.record import Run, run_folder
+from bn_repro.training.loop import Interrupted
 
 pytestmark = pytest.mark.usefixtures("restored_torch_settings")
 FORK = multiprocessing.get_context("fork")
@@ -94,16 +96,16 @@ def test_two_at_once_share_the_work(configs, tmp_path):
 def test_a_run_that_was_finished_between_two_looks_is_not_begun_again(configs, monkeypatch):
     """The first look finds nothing, the lock is then free: the other process has just ended."""
     config = configs[0]
-    real, looks = supervised.finished_summary, []
+    real, looks = carrying_out.finished_summary, []
 
     def look(config):
         looks.append(real(config))
         if len(looks) == 1:
-            monkeypatch.setattr(supervised, "finished_summary", real)
+            monkeypatch.setattr(carrying_out, "finished_summary", real)
             supervised.run(config)
         return looks[-1]
 
-    monkeypatch.setattr(supervised, "finished_summary", look)
+    monkeypatch.setattr(carrying_out, "finished_summary", look)
     before = supervised.run(config)
     assert looks == [None] and before == Run(run_folder(config)).summary
 
@@ -139,12 +141,12 @@ def test_what_killed_processes_left_is_swept(configs, tmp_path, again):
 
 
 def test_a_run_under_way_loses_half_written_files_and_no_checkpoint(configs):
-    with pytest.raises(supervised.Interrupted):
+    with pytest.raises(Interrupted):
         supervised.run(configs[0], is_stopping=lambda: True)
     folder = run_folder(configs[0])
     checkpoints = os.listdir(folder / files.CHECKPOINTS)
     for path in (folder / f".{files.ACTIVATIONS}.abcd_123", folder / files.CHECKPOINTS / f".{checkpoints[0]}.abcd_123"):
         path.write_bytes(b"half")
-    with pytest.raises(supervised.Interrupted):
+    with pytest.raises(Interrupted):
         supervised.run(configs[0], is_stopping=lambda: True)
     assert os.listdir(folder / files.CHECKPOINTS) == checkpoints and not list(folder.glob(".a*"))

@@ -1,10 +1,8 @@
 """Do several ranks train as one: gradients and statistics as by hand, stopped together, resumed to the same bits?"""
 
 import dataclasses
-import multiprocessing
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,10 +12,11 @@ import pytest
 import torch
 from composed import composed
 from made_up_images import NUM_VALIDATION, imagenet_config, overrides, write_image_folder
+from ranks import FORK, codes, start_ranks
 from torch import nn
 from torch.nn import functional as F
 
-from bn_repro.checks.configs import check
+from bn_repro.checks.runs import check
 from bn_repro.experiments import supervised
 from bn_repro.launcher.command_line import refuse_mistakes
 from bn_repro.launcher.grids import CONFIGS
@@ -36,7 +35,6 @@ from bn_repro.training.distributed import (
 )
 from bn_repro.training.loop import Interrupted, evaluate
 
-FORK = multiprocessing.get_context("fork")  # torch is loaded here already; a child of it starts at once
 LONGER = ("arm=bn_baseline", "train.steps=24", "train.eval_every=8", "train.checkpoint_every=5")  # with dropout
 pytestmark = pytest.mark.usefixtures("restored_torch_settings")
 
@@ -46,30 +44,6 @@ def folder(tmp_path_factory):
     import timm.data  # noqa: F401  so that forked ranks have it
 
     return write_image_folder(tmp_path_factory.mktemp("images"))
-
-
-def start_ranks(target, *arguments, num=2):
-    """Start `target(*arguments)` in as many processes as torchrun would, with its variables set."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-
-    def be_rank(number):
-        torch.set_num_threads(1)
-        names = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": num, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        os.environ.update({name: str(value) for name, value in names.items()})
-        sys.exit(target(*arguments))
-
-    processes = [FORK.Process(target=be_rank, args=(number,)) for number in range(num)]
-    for process in processes:
-        process.start()
-    return processes
-
-
-def codes(processes):
-    for process in processes:
-        process.join(60)
-    return [process.exitcode for process in processes]
 
 
 def answers(function, folder, num=2):
