@@ -212,6 +212,15 @@ class RunConfig:
         """Count those beside the run's own."""
         return 0
 
+    @property
+    def extra(self) -> tuple[str, str] | None:
+        """Return (module, extra of this package that brings it) of what not every installation has."""
+        return None
+
+    def written(self, measure: float) -> str:
+        """Write the newest of what a run is to make large."""
+        raise NotImplementedError
+
 
 @dataclass
 class Config(RunConfig):
@@ -235,6 +244,9 @@ class Config(RunConfig):
     @property
     def num_processes(self) -> int:
         return getattr(self.data, "workers", 0)
+
+    def written(self, measure: float) -> str:
+        return f"{100 * measure:.2f} %"
 
 
 def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, dict[str, Any]]]:

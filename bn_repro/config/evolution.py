@@ -91,3 +91,10 @@ class EvolutionConfig(RunConfig):
     @property
     def kind(self) -> str:
         return "evolution"
+
+    @property
+    def extra(self) -> tuple[str, str]:
+        return "ale_py", "atari"
+
+    def written(self, measure: float) -> str:
+        return f"score {measure:.1f}"

@@ -4,10 +4,8 @@ The actions that a game has use for; no sticky actions; a decision lasts 4 frame
 maximum; 84 x 84 grey pixels, four of such stacked; rewards as they are; no end at a lost life; 1 to 30 frames without action
 at the start.
 
-ale-py's `AtariVectorEnv` is not used. In 16 of the 57 games what it plays depends on the episodes before, unless it is
-seeded anew, which loads the game and takes 85 ms; here an episode starts from a stored state of the emulator, in 0.03 ms. And
-on one core it is slower, since it hands over between threads: 2,744 decisions a second in Pong and 2,711 in Frostbite,
-against 4,161 and 3,052 here, where frames are scaled as OpenCV scales them, by area, but in numpy.
+ale-py's `AtariVectorEnv` is not used: what it plays can depend on the episodes before, unless it is seeded anew, which loads
+the game. Here an episode starts from a stored state of the emulator, and is a function of its seed and of what is decided.
 """
 
 import hashlib

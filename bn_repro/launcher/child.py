@@ -84,8 +84,8 @@ def keep_error(config: RunConfig, text: str) -> None:
 
 
 def shown(config: RunConfig, measure: float | None) -> str:
-    """Write the newest of what a run is to make large."""
-    return "-" if measure is None else f"score {measure:.1f}" if config.kind == "evolution" else f"{100 * measure:.2f} %"
+    """Write the newest of what a run is to make large; a dash before the first row."""
+    return "-" if measure is None else config.written(measure)
 
 
 def result_line(address: str, summary: dict[str, Any]) -> str:

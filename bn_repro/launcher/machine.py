@@ -4,10 +4,11 @@ import importlib.util
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from bn_repro.checks.architecture import largest_weight
 from bn_repro.checks.arguments import JOBS_A_CORE
@@ -36,35 +37,45 @@ def refuse_what_is_missing(config: RunConfig) -> None:
     check_folder("results_folder", config.results_folder)
     if config.wandb.mode != "disabled":
         check_folder("wandb.folder", config.wandb.folder)
-    if config.kind == "evolution":
-        refuse_missing_emulator(config.game.name)
-    else:
-        refuse_training(config)
+    refuse_missing_extra(config)
+    refuse_sources(config)
+    for refuse in OF_KIND[config.kind]:
+        refuse(config)
 
 
-def refuse_missing_emulator(game: str) -> None:
-    if importlib.util.find_spec("ale_py") is None:
-        raise ValueError(f"game.name={game} needs the extra atari; pip install 'bn_repro[atari]' brings it")
+def refuse_missing_extra(config: RunConfig) -> None:
+    if config.extra and importlib.util.find_spec(config.extra[0]) is None:
+        raise ValueError(f"kind={config.kind} needs the extra {config.extra[1]}; pip install 'bn_repro[{config.extra[1]}]' brings it")
+
+
+def refuse_sources(config: RunConfig) -> None:
+    """Refuse folders of data that cannot be, and those of images that are not there."""
+    for name, folder in config.sources:
+        check_folder("data.folder", folder, is_written=False)
+        if name == "image_folder":
+            refuse_image_folder(Path(folder), config.data.num_classes)
 
 
 def refuse_training(config: Config) -> None:
-    """Refuse a training of which the compiler, the examples, an encoder or memory is missing."""
+    """Refuse a training of which the compiler, an encoder or memory is missing."""
     if config.train.is_compiled and not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))):
         raise ValueError("train.is_compiled=true needs a C++ compiler, and this machine has none")
-    check_folder("data.folder", config.data.folder, is_written=False)
     encoder = needed_run(config)
     if encoder and not Run(Path(config.results_folder) / encoder).has_summary:
         experiment = encoder.rpartition("/")[0]
         raise ValueError(f"network.encoder={encoder} is no complete run in {config.results_folder}; do experiment={experiment} first")
-    if config.data.name == "image_folder":
-        refuse_image_folder(Path(config.data.folder), config.data.num_classes)
-    elif config.device == "cpu":
+    if config.data.name != "image_folder" and config.device == "cpu":
         needed = BYTES_A_WEIGHT * largest_weight(config, EXAMPLES[config.data.name].shape)
         if needed > memory():
             sizes = {name: getattr(config.network, name, 0) for name in ("width", "hidden", "embedding", "head_width")}
             name = max(sizes, key=sizes.get)
             limits = f"{needed / 1e9:_.0f} GB of memory for one matrix of weights, and there are {memory() / 1e9:.0f}"
             raise ValueError(f"network.{name}={sizes[name]} needs {limits}")
+
+
+OF_KIND: dict[str, tuple[Callable[[Any], None], ...]] = {
+    "supervised": (refuse_training,), "bag_of_words": (refuse_training,), "evolution": ()
+}  # fmt: skip
 
 
 @cache

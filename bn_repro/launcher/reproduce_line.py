@@ -11,9 +11,9 @@ from pathlib import Path
 from bn_repro.checks.arguments import Parser, num_jobs, one_of, speed, words
 from bn_repro.checks.values import check_folder, nearest, shown, told
 from bn_repro.config import TIERS
-from bn_repro.launcher.cluster import given_settings
 from bn_repro.launcher.grids import CONFIGS, config_of, experiments, grid
-from bn_repro.launcher.machine import refuse_device, refuse_image_folder, refuse_missing_emulator
+from bn_repro.launcher.job_settings import given_settings
+from bn_repro.launcher.machine import refuse_device, refuse_missing_extra, refuse_sources
 from bn_repro.records.files import RULES
 
 LAUNCHERS = ("cores", "slurm", "local")
@@ -84,12 +84,8 @@ def refuse_tier(tier: str, only: str | None) -> None:
         try:
             refuse_device(config.device)
             check_folder("results_folder", config.results_folder)
-            for data, folder in config.sources:
-                check_folder("data.folder", folder, is_written=False)
-                if data == "image_folder":
-                    refuse_image_folder(Path(folder), config.data.num_classes)
-            if config.kind == "evolution":
-                refuse_missing_emulator(config.game.name)
+            refuse_missing_extra(config)
+            refuse_sources(config)
         except ValueError as error:
             raise ValueError(f"tier {tier} cannot run here: {error}") from error
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from bn_repro.measures.contrasts import Pairs
 from bn_repro.records.record import DIVERGED, Run
-from bn_repro.verdicts.statistics import Mean, Ratio
+from bn_repro.verdicts.censored import Ratio
+from bn_repro.verdicts.statistics import Mean
 
 SMOOTHED_ROWS = 5  # of a trailing mean, so that no curve is rewarded for its noise
 CHANCE = 0.1  # of ten classes

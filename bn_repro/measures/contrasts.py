@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from bn_repro.records.record import Run
-from bn_repro.verdicts.statistics import Mean, Ratio, Share
+from bn_repro.verdicts.censored import Ratio
+from bn_repro.verdicts.statistics import Mean, Share
 
 NEGLIGIBLE = 1e-9
 Pairs = Sequence[tuple[Run, Run]]  # of one seed: (reference, subject)

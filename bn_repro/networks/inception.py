@@ -6,12 +6,12 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, fx, nn
-from torch.nn import functional as F
+from torch import Tensor, nn
 
 from bn_repro.networks.inception_inference import ProjectFirst
 from bn_repro.networks.local_response_norm import LocalResponseNorm
 from bn_repro.networks.normed_layer import NormedLayer, build_nonlinearity
+from bn_repro.networks.pools import build_pool
 from bn_repro.norms import build_norm, fold_batch_norms, normalizes_each_map, subsumes_bias
 
 
@@ -73,20 +73,6 @@ class PerActivation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(x.flatten(1)).view_as(x)
-
-
-class HalvingMaxPool(nn.Module):
-    """Take the largest value of 3x3 windows at stride 2 that begin at the border, as Caffe's do; an odd side rounds up."""
-
-    def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W) -> (N, C, ceil(H / 2), ceil(W / 2))
-        return F.max_pool2d(padded_to_even(x), 3, 2, ceil_mode=True)
-
-
-@fx.wrap  # torch.fx shall not look at the sides that happen to be traced
-def padded_to_even(x: Tensor) -> Tensor:
-    """Make room for one more window, without which the output would be smaller than that of the padded 3x3 convolutions."""
-    odd = (0, x.shape[3] % 2, 0, x.shape[2] % 2)
-    return F.pad(x, odd, value=-torch.inf) if any(odd) else x
 
 
 class InceptionModule(nn.Module):
@@ -251,11 +237,3 @@ def build_stem(in_chans: int, stem: Stem, stride: int, width: float, has_lrn: bo
     if stem.num_pools > 1:
         modules["pool2"] = nn.MaxPool2d(3, 2, ceil_mode=True)
     return nn.Sequential(modules)
-
-
-def build_pool(kind: str, stride: int) -> nn.Module:
-    if kind == "avg":
-        return nn.AvgPool2d(3, 1, padding=1, count_include_pad=True)  # as Caffe, so that the public weights fit
-    if stride == 1:
-        return nn.MaxPool2d(3, 1, padding=1)
-    return HalvingMaxPool()

@@ -10,11 +10,12 @@ from matplotlib.ticker import PercentFormatter
 from bn_repro.figures.style import draw_over_seeds, new_figure
 from bn_repro.measures.accuracy import CHANCE, accuracy_difference, final_accuracy
 from bn_repro.studies.study import NO_RUNS, Answers, Drawn, Figure, Study
+from bn_repro.verdicts.censored import GridRatio
 from bn_repro.verdicts.claim import Claim
 from bn_repro.verdicts.numbers import in_words
 from bn_repro.verdicts.rules import NOT_RUN, Above
 from bn_repro.verdicts.selection import Sweep, runs_in, sweeps_of
-from bn_repro.verdicts.statistics import GridRatio, Mean
+from bn_repro.verdicts.statistics import Mean
 
 SweepPairs = Sequence[tuple[Sweep, Sweep]]  # of one seed: (reference, subject)
 NETWORKS = (("sigmoid network, section 4.1", "lr_sweep"), ("small Inception, section 4.2", "lr_sweep_inception"))

@@ -172,7 +172,7 @@ def test_mistakes_are_refused_in_one_line(arguments, told):
 
 def test_a_missing_extra_is_refused(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"game.name=freeway needs the extra atari; pip install 'bn_repro\[atari\]' brings it"):
+    with pytest.raises(ValueError, match=r"kind=evolution needs the extra atari; pip install 'bn_repro\[atari\]' brings it"):
         read([SMOKE, "arm=es_none"], refuse_what_is_missing)
 
 

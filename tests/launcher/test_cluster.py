@@ -17,7 +17,8 @@ from made_up_records import ENVIRONMENT
 from bn_repro.checks.arguments import exit_code_of
 from bn_repro.launcher import cluster, reproduce, reproduce_line
 from bn_repro.launcher.child import BUSY, DONE, FAILED, Outcome
-from bn_repro.launcher.cluster import Bundle, Jobs, arriving, bundles_of, ended_as, job_settings
+from bn_repro.launcher.cluster import Bundle, Jobs, arriving, bundles_of, ended_as
+from bn_repro.launcher.job_settings import job_settings
 from bn_repro.records import files
 from bn_repro.records.record import Run, address_of, run_folder
 from bn_repro.records.writing import RunWriter

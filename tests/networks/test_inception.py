@@ -11,11 +11,12 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from bn_repro.config import NORMS
-from bn_repro.networks.inception import Inception, InceptionModule, PerActivation, build_pool, scale
+from bn_repro.networks.inception import Inception, InceptionModule, PerActivation, scale
 from bn_repro.networks.inception_inference import BiasedSumPool, ProjectFirst
 from bn_repro.networks.inception_weights import match_reductions
 from bn_repro.networks.initialization import init_he
 from bn_repro.networks.normed_layer import NormedLayer
+from bn_repro.networks.pools import build_pool
 from bn_repro.norms import (
     BatchNorm1d,
     BatchNorm2d,

@@ -2,8 +2,9 @@
 
 import pytest
 
+from bn_repro.verdicts.censored import Ratio
 from bn_repro.verdicts.rules import INCONCLUSIVE, NOT_REPRODUCED, PARTLY, REPRODUCED, Above, Below
-from bn_repro.verdicts.statistics import Mean, Ratio, Share
+from bn_repro.verdicts.statistics import Mean, Share
 
 
 def around(center: float, half_width: float) -> Mean:

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from bn_repro.verdicts.censored import GridRatio, Ratio
 from bn_repro.verdicts.rules import REPRODUCED, Above
-from bn_repro.verdicts.statistics import GridRatio, Mean, Ratio, Share
+from bn_repro.verdicts.statistics import Mean, Share
 
 REPETITIONS = 1000
 GRID = np.array([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0])

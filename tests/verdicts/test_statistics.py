@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bn_repro.verdicts.statistics import GridRatio, Mean, Ratio, Share, q_values
+from bn_repro.verdicts.censored import GridRatio, Ratio
+from bn_repro.verdicts.statistics import Mean, Share, q_values
 
 T_2, T_4 = 4.302652729911275, 2.7764451051977934  # Student's t, 97.5 %, 2 and 4 degrees of freedom
 

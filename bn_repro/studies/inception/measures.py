@@ -8,7 +8,7 @@ import numpy as np
 from bn_repro.measures.accuracy import smoothed_accuracy, speedup, steps_to_reach
 from bn_repro.measures.contrasts import Pairs
 from bn_repro.records.record import Run
-from bn_repro.verdicts.statistics import Ratio
+from bn_repro.verdicts.censored import Ratio
 
 # Figure 3 of the paper: arm, its label, steps to 72.2 % in millions, maximal accuracy in %; None: never, or not run.
 FIGURE_3 = (

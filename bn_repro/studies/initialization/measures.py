@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from bn_repro.measures.accuracy import CHANCE, accuracy_difference, bounds_of_speedup, final_accuracy, speedup, steps_to_reach
+from bn_repro.verdicts.censored import GridRatio, Ratio
 from bn_repro.verdicts.selection import Map
-from bn_repro.verdicts.statistics import GridRatio, Mean, Ratio
+from bn_repro.verdicts.statistics import Mean
 
 MapPairs = Sequence[tuple[Map, Map]]  # of one seed: (without BN, with BN)
 PLAIN, BN = "mnist_map/none", "mnist_map/batch"

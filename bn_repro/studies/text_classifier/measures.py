@@ -9,8 +9,9 @@ from bn_repro.measures.accuracy import reached_infinity, variance_of_images
 from bn_repro.measures.contrasts import Pairs
 from bn_repro.records.record import Run
 from bn_repro.studies.learning_rates import SweepPairs, at_best_lr, limit_of
+from bn_repro.verdicts.censored import GridRatio
 from bn_repro.verdicts.selection import Sweep, runs_of, sweeps_of
-from bn_repro.verdicts.statistics import GridRatio, Mean
+from bn_repro.verdicts.statistics import Mean
 
 CHANCE = 50.0  # percent, of two labels
 
