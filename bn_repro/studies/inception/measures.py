@@ -48,34 +48,34 @@ class Base(NamedTuple):
         return f"{self.experiment}/{name}"
 
 
-# The plateaus are those of inception_protocol_quick and inception_protocol.
+# The plateaus are those of inception_protocol_quick and inception_plateaus.
 TUNED = Base(
     "inception",
     "",
     "Base: the best learning rate without BN; decay 6 times faster with BN-x5 and BN-x30",
     "best rate without BN",
-    (("quick", 33.63),),
+    (("quick", 33.63), ("long", 55.0)),
 )
 OWN_DECAY = Base(
     "inception_own_decay",
     "-own-decay",
     "Base: the best learning rate without BN; each arm the decay that is best for it",
     "... each its own decay",
-    (),
+    (("long", 57.5),),
 )
 PAPERS_RATE = Base(
     "inception_paper_rate",
     "-paper-rate",
     "Base: the paper's learning rate, 0.0015; decay 6 times faster with BN-x5 and BN-x30",
     "the paper's rate, 0.0015",
-    (),
+    (("long", 52.0),),
 )
 XAVIER = Base(
     "inception_xavier",
     "-xavier",
     "Base: Xavier's initial weights at their best learning rate without BN; decay 6 times faster with BN-x5",
     "Xavier's initial weights",
-    (),
+    (("long", 47.72),),
 )
 BASES = (TUNED, OWN_DECAY, PAPERS_RATE, XAVIER)
 
