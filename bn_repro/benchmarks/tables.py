@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from bn_repro.benchmarks.evolution import compare_playing, frames_per_second
 from bn_repro.benchmarks.inception import compare_inception, compare_on_gpu
 from bn_repro.benchmarks.logging_tax import MAX_MEGABYTES, MAX_RANK_ERROR, compare_logging, megabytes_added, rank_errors_after
 from bn_repro.benchmarks.sigmoid_mlp import compare_sigmoid_mlp
@@ -19,7 +20,7 @@ from bn_repro.benchmarks.virtual_batch_norm import compare_virtual_batch_norm
 from bn_repro.data.images import load_images
 from bn_repro.launcher.grids import configs_of
 
-SIGMOID_MLP, INCEPTION = "mnist_sigmoid/long", "inception_agreement/long"
+SIGMOID_MLP, INCEPTION, EVOLUTION = "mnist_sigmoid/long", "inception_agreement/long", "evolution_curves/long"
 
 
 def measure(subjects: Collection[str], rounds: int) -> None:
@@ -38,6 +39,10 @@ def measure(subjects: Collection[str], rounds: int) -> None:
         show(f"small Inception, {rounds} rounds in turn, one thread", rows, console)
     if "virtual_batch_norm" in subjects:
         show(f"virtual batch norm, {rounds} rounds in turn, one thread", compare_virtual_batch_norm(rounds), console)
+    if "evolution" in subjects:
+        for config in {config.game.name: config for config in configs_of(EVOLUTION)}.values():
+            title = f"{config.game.name}, {frames_per_second(config):,.0f} frames a second on one core by the emulators alone"
+            show(f"{title}, {max(1, rounds // 5)} rounds in turn", compare_playing(config, max(1, rounds // 5)), console)
     if "logging" in subjects:
         mlp = next(config for config in configs_of(SIGMOID_MLP) if config.norm == "batch")
         inception = next(config for config in configs_of(INCEPTION) if config.arm == "bn_x5")

@@ -22,6 +22,7 @@ from bn_repro.dashboard.panels import (
     in_rows,
     moving_panels,
     percentile_panels,
+    score_panels,
     section_panels,
 )
 from bn_repro.dashboard.report_run import JOB_TYPE
@@ -52,6 +53,7 @@ def build_workspace(entity: str, project: str, contents: Contents) -> ws.Workspa
     sections = {
         "Claims": claim_panels(),
         "Accuracy and loss": accuracy_panels(),
+        **({"Scores of games": score_panels()} if any(each.has_scores for each in contents.experiments) else {}),
         "Percentiles by layer": [panel for layer, percentiles in layers.items() for panel in percentile_panels([layer], percentiles)],
         "Histograms by layer": histogram_panels(list(layers)),
         "Drift": moving_panels() + [panel for each in contents.experiments if each.layers for panel in drift_panels(each.experiment)],
@@ -102,7 +104,7 @@ def groups_of(contents: Contents) -> list[str]:
 
 
 def experiment_panels(shown: Shown) -> list[Any]:
-    panels = accuracy_panels() + percentile_panels(shown.layers, shown.percentiles)
+    panels = (score_panels() if shown.has_scores else accuracy_panels()) + percentile_panels(shown.layers, shown.percentiles)
     panels += moving_panels() if shown.layers else []
     panels += bias_panels() if shown.has_biases else []
     return panels + [panel for section in shown.sections for panel in section_panels(section)]

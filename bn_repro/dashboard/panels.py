@@ -31,6 +31,14 @@ MEASURES = {
         "weight_gradient": "root mean square of the gradient in W",
     },
 }
+MEASURES_OF_EVOLUTION = {
+    "diversity": {
+        "single_action": "share of perturbed policies that take one action only",
+        "entropy": "entropy of a perturbed policy's actions",
+        "disagreement": "share of states on which two perturbed policies differ",
+        "gradient_agreement": "correlation of finite differences with the gradient",
+    },
+}
 
 
 def curve(title: str, *series: str, regex: str | None = None, **options: Any) -> wr.LinePlot:
@@ -47,6 +55,15 @@ def accuracy_panels() -> list[Any]:
         curve("Evaluation loss by arm", "eval/loss", log_y=True),
         curve("Training loss by arm", "train/loss", log_y=True),
         wr.BarPlot(title="Final accuracy", metrics=["final/accuracy"], groupby=wr.Config("arm"), groupby_aggfunc="mean"),
+    ]
+
+
+def score_panels() -> list[Any]:
+    return [
+        curve("Score by arm", "eval/score", title_y="mean score of an episode"),
+        curve("Scores of the population", "train/population_score", "train/population_best"),
+        curve("Frames played", "train/frames"),
+        wr.BarPlot(title="Final score", metrics=["final/score"], groupby=wr.Config("arm"), groupby_aggfunc="mean"),
     ]
 
 
@@ -89,7 +106,7 @@ def bias_panels() -> list[Any]:
 
 def section_panels(section: str) -> list[Any]:
     """Draw the metrics of a section that the record names itself; one that is not known here is drawn in one panel."""
-    measures = MEASURES.get(section, {".*": "all of its measures"})
+    measures = (MEASURES | MEASURES_OF_EVOLUTION).get(section, {".*": "all of its measures"})
     return [curve(f"{section}: {meaning}", regex=f"^{section}/(.*/)?{measure}$") for measure, meaning in measures.items()]
 
 

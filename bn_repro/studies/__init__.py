@@ -7,6 +7,7 @@ from bn_repro.studies import (
     inception,
     initialization,
     learning_rates,
+    neuroevolution,
     sigmoid_network,
     text_classifier,
     tuning,
@@ -23,6 +24,7 @@ STUDIES: tuple[Study, ...] = (
     identities.STUDY,
     faulty_norm.STUDY,
     text_classifier.STUDY,
+    neuroevolution.STUDY,
     tuning.STUDY,
 )
 CLAIMS: tuple[Claim, ...] = tuple(claim for study in STUDIES for claim in study.claims)

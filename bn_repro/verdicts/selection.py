@@ -1,4 +1,4 @@
-"""Which records a claim is about: the runs of one arm by seed, one norm's sweep of learning rates, or its map."""
+"""Which records a claim is about: the runs of one arm by seed, one norm's sweep of learning rates or map, or its games."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,9 @@ from bn_repro.records.record import Run, find_runs
 NAME = re.compile(r"(?P<arm>[^,]+)-s(?P<seed>\d+)")  # no further overrides: a user's ablations do not count
 SWEPT_NAME = re.compile(rf"{NAME.pattern},train\.lr=(?P<lr>[^,]+)")
 MAP_NAME = re.compile(rf"{NAME.pattern},network\.init_std=(?P<std>[^,]+),train\.lr=(?P<lr>[^,]+)")
+GAME_NAME = re.compile(rf"{NAME.pattern},game\.name=(?P<game>[^,]+)")
 Sweep = dict[float, Run]  # by learning rate
+Games = dict[str, Run]  # by name
 Map = dict[tuple[float, float], Run]  # by learning rate and initial standard deviation
 
 
@@ -42,6 +44,15 @@ def maps_of(root: Path, arm: str, tier: str) -> dict[int, Map]:
     return {seed: dict(sorted(found.items())) for seed, found in sorted(maps.items()) if found.keys() == points}
 
 
+def games_of(root: Path, arm: str, tier: str) -> dict[int, Games]:
+    """Return the runs of `<experiment>/<arm>` by seed and game; those of all games that the widest seed has."""
+    found: dict[int, Games] = {}
+    for name, run in named_runs(root, arm, tier, GAME_NAME):
+        found.setdefault(int(name["seed"]), {})[name["game"]] = run
+    names = set().union(*found.values()) if found else set()
+    return {seed: dict(sorted(games.items())) for seed, games in sorted(found.items()) if games.keys() == names}
+
+
 def named_runs(root: Path, arm: str, tier: str, pattern: re.Pattern[str]) -> list[tuple[re.Match[str], Run]]:
     """List (parts of the name, run) of the complete runs on real data whose whole name fits the pattern."""
     experiment, arm_name = arm.split("/")
@@ -53,7 +64,7 @@ def named_runs(root: Path, arm: str, tier: str, pattern: re.Pattern[str]) -> lis
     ]
 
 
-def runs_in(selected: Run | tuple[Run, ...] | Sweep | Map) -> list[Run]:
+def runs_in(selected: Run | tuple[Run, ...] | Sweep | Map | Games) -> list[Run]:
     if isinstance(selected, Run):
         return [selected]
     return list(selected.values() if isinstance(selected, dict) else selected)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from composed import composed
 
+from bn_repro.benchmarks.evolution import MOST_TIME, compare_playing, frames_per_second
 from bn_repro.benchmarks.inception import compare_inception, written_plainly
 from bn_repro.benchmarks.logging_tax import MAX_RANK_ERROR, compare_logging, peak_megabytes, rank_error, rank_errors_after
 from bn_repro.benchmarks.sigmoid_mlp import compare_sigmoid_mlp
@@ -57,6 +58,12 @@ def test_rows_of_inception():
 def test_rows_of_virtual_batch_norm():
     rows = list(compare_virtual_batch_norm(rounds=1, repeats=1))
     assert len(rows) == 10 and all(row.beside == "batch norm" for row in rows)
+
+
+def test_rows_of_evolution():
+    config = composed("experiment=evolution_curves/smoke", "arm=es_none", "seed=0")
+    rows = list(compare_playing(config, rounds=1, decisions=2))
+    assert [row.bound for row in rows] == [0, 0, MOST_TIME, MOST_TIME, 0] and frames_per_second(config, decisions=2) > 0
 
 
 def test_the_plain_form_is_the_same_network():

@@ -181,21 +181,16 @@ def test_what_is_right_passes():
     refuse_mistakes(["-m", "experiment=policy_diversity/smoke"])
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in grids.experiments() if name.startswith(("policy_", "evolution_")) and not name.endswith("/smoke")]
-)
+OF_TIERS = [name for name in grids.experiments() if name.startswith(("policy_", "evolution_")) and not name.endswith("/smoke")]
+
+
+@pytest.mark.parametrize("name", OF_TIERS)
 def test_every_experiment_runs_a_generation(name, tmp_path, monkeypatch):
     """The first and the last arm of each, by few and short episodes."""
     points = grid(name)
     monkeypatch.setattr(grids, "grid", lambda _: [points[0], points[-1]])
-    sizes = [
-        "train.steps=1",
-        "train.eval_every=1",
-        "train.population=20",
-        "train.slots=2",
-        "train.eval_episodes=1",
-        "train.final_episodes=1",
-    ]
+    sizes = [f"train.{name}" for name in ("steps=1", "eval_every=1", "population=10", "slots=2", "eval_episodes=1", "final_episodes=1")]
+    sizes += ["train.baseline_episodes=0"]
     sizes += ["game.max_decisions=2", "game.reference_size=2", "game.reference_share=1.0"]
     sizes += ["probe.every=1", "probe.policies=2", "probe.states=2", "probe.max_decisions=2"]
     for config in grids.configs_of(name, [*sizes, "wandb.mode=disabled", f"results_folder={tmp_path}"]):

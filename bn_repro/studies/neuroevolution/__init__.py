@@ -1,0 +1,91 @@
+"""Does virtual batch norm keep perturbed policies diverse, and does evolution need it? (Salimans et al. 2017; Such et al. 2017)"""
+
+from bn_repro.studies.neuroevolution.claims import CLAIMS
+from bn_repro.studies.neuroevolution.figures import (
+    draw_actions,
+    draw_cost,
+    draw_curves,
+    draw_frames,
+    draw_scores,
+    draw_single_actions,
+)
+from bn_repro.studies.study import NO_RUNS, Answers, Figure, Study
+from bn_repro.verdicts.numbers import in_words
+from bn_repro.verdicts.rules import NOT_RUN
+
+
+def answer_in_words(answers: Answers) -> str:
+    """Say how diverse perturbed policies are with VBN and without, and what was learned in the frames played."""
+    if answers["vbn-fewer-one-action"].verdict == NOT_RUN:
+        return NO_RUNS
+    without, with_vbn, ga = (in_words(answers[id]) for id in ("es-one-action-without", "es-one-action-with", "ga-one-action"))
+    said = f"Of policies perturbed by sigma 0.02 these take one action only: {without} without a norm, {with_vbn} with VBN; by 0.005: {ga}."
+    if answers["es-vbn-score"].verdict == NOT_RUN:
+        return said
+    return f"{said} ES with VBN scores {in_words(answers['es-vbn-score'])} more than without, at some 0.2 % of the published frames."
+
+
+STUDY = Study(
+    name="neuroevolution",
+    title="Virtual batch norm and evolution",
+    sections="Salimans 2017; Such 2017",
+    question="Does virtual batch norm keep perturbed policies diverse, does the genetic algorithm need it, and what does it cost?",
+    experiments=("policy_diversity", "evolution_curves"),
+    claims=CLAIMS,
+    figures=(
+        Figure(
+            name="perturbed-actions",
+            title="Which actions perturbed policies take",
+            caption="Each row is a policy perturbed from one random parent by sigma 0.02, each column an action; the darker, the more "
+            "often the policy takes it in its own episode. Rows are sorted by the most frequent action. First seed and game.",
+            alt="A panel per norm: without a norm single dark cells in each row, with virtual batch norm grey rows.",
+            draw=draw_actions,
+            experiments=("policy_diversity",),
+        ),
+        Figure(
+            name="perturbed-single-actions",
+            title="How many perturbed policies take one action only, by game",
+            caption="The share of policies, perturbed from one random parent, that take one action in all of their own episode. Points are "
+            "means over seeds, lines run from the lowest to the highest seed; left the GA's sigma, right that of ES.",
+            alt="Two panels, games along the axis, a point per norm: high without a norm, low with virtual batch norm.",
+            draw=draw_single_actions,
+            experiments=("policy_diversity",),
+        ),
+        Figure(
+            name="evolution-curves",
+            title="Scores against frames",
+            caption="Mean score of the evolved policy in further episodes, cut at 500 decisions. Lines are means over seeds, bands run "
+            "from the lowest to the highest seed. Dotted: random play; dash-dotted: the best constant action. Nothing is said beyond "
+            "these frames.",
+            alt="A panel per game: the scores of the three arms over frames, with two horizontal lines.",
+            draw=draw_curves,
+            experiments=("evolution_curves",),
+        ),
+        Figure(
+            name="evolution-scores",
+            title="Final scores beside what needs no policy",
+            caption="Means over seeds. Published: Salimans et al. 2017, table 3, after 1e9 frames, of whole episodes. Interquartile means "
+            "over seeds and games, with 95 % intervals by a bootstrap within each game.",
+            alt="A table: a row per game, a column per arm and baseline.",
+            draw=draw_scores,
+            experiments=("evolution_curves",),
+        ),
+        Figure(
+            name="virtual-batch-norm-cost",
+            title="What the reference pass costs",
+            caption="Each policy passes the reference batch once, beside one forward pass for every decision.",
+            alt="A table: a row per game.",
+            draw=draw_cost,
+            experiments=("evolution_curves",),
+        ),
+        Figure(
+            name="game-frames",
+            title="What policies see",
+            caption="Frames of random play, 84 x 84 grey pixels: some of the states on which all policies decide.",
+            alt="A row of six small grey frames per game.",
+            draw=draw_frames,
+            experiments=("policy_diversity",),
+        ),
+    ),
+    in_words=answer_in_words,
+)
