@@ -145,7 +145,6 @@ def test_the_base_of_inception_is_its_grids_best_point_and_not_at_an_edge():
     best = best_point(points, "none")
     for config in configs_of("inception/quick"):
         assert (config.base.lr, config.base.final_lr_ratio, config.base.drop_rate) == best.values
-    assert dict(TUNED.plateaus)["quick"] == pytest.approx(100 * best.accuracy)
     rates = {point.values[0] for point in points}
     assert min(rates) < best.values[0] < max(rates)
 

@@ -48,13 +48,13 @@ class Base(NamedTuple):
         return f"{self.experiment}/{name}"
 
 
-# The plateaus are those of inception_protocol_quick and inception_plateaus.
+# The plateaus are those of inception_plateaus.
 TUNED = Base(
     "inception",
     "",
     "Base: the best learning rate without BN; decay 6 times faster with BN-x5 and BN-x30",
     "best rate without BN",
-    (("quick", 33.63), ("long", 55.0)),
+    (("long", 55.0),),
 )
 OWN_DECAY = Base(
     "inception_own_decay",
