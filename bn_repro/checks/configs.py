@@ -160,6 +160,10 @@ def check_inception(network: InceptionConfig, shape: tuple[int, ...], data: str)
     if len(shape) < 3:
         coloured = " or ".join(name for name, examples in EXAMPLES.items() if len(examples.shape) == 3)
         raise ValueError(f"network=inception takes colour images, and those of {data} are grey; data={coloured} has them")
+    if network.nonlinearity == "normalized_tanh":
+        raise ValueError(
+            "network.nonlinearity=normalized_tanh takes layers as wholes, and those of network=inception are shared; take tanh"
+        )
     side = last_map_side(network, shape[-1])
     if side < 1:
         stem = f"network.stem={network.stem} and network.stem_stride={network.stem_stride}"

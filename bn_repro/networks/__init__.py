@@ -10,7 +10,7 @@ from bn_repro.config import ImageNetworkConfig
 from bn_repro.networks.awd_lstm import AwdLstm, LanguageModel
 from bn_repro.networks.inception import Inception
 from bn_repro.networks.initialization import init_gaussian, init_he, init_xavier
-from bn_repro.networks.normed_layer import NormedLayer, build_nonlinearity
+from bn_repro.networks.normed_layer import NormalizedTanh, NormedLayer, build_nonlinearity
 from bn_repro.networks.registering import register_with_timm
 from bn_repro.networks.sigmoid_mlp import SigmoidMLP
 from bn_repro.networks.text_classifier import PoolingClassifier, TextClassifier
@@ -19,6 +19,7 @@ __all__ = [
     "AwdLstm",
     "Inception",
     "LanguageModel",
+    "NormalizedTanh",
     "NormedLayer",
     "PoolingClassifier",
     "SigmoidMLP",

@@ -141,7 +141,7 @@ class Inception(nn.Module):
             ignore it, since they would no longer compute the same.
 
     Raises:
-        ValueError: no stem, norm or nonlinearity has the given name.
+        ValueError: no stem, norm or nonlinearity has the given name, or the nonlinearity does not act number by number.
     """
 
     def __init__(
@@ -164,6 +164,8 @@ class Inception(nn.Module):
         super().__init__()
         if stem not in STEMS:
             raise ValueError(f"stem '{stem}' does not exist; choices: {', '.join(STEMS)}")
+        if nonlinearity == "normalized_tanh":
+            raise ValueError("nonlinearity 'normalized_tanh' takes layers as wholes, and Inception's branches share some; take tanh")
         layer = partial(build_layer, norm=norm, nonlinearity=nonlinearity, eps=norm_eps, momentum=norm_momentum)
         self.num_classes, self.in_chans = num_classes, in_chans
         self.stem = build_stem(in_chans, STEMS[stem], stem_stride, width, has_lrn, layer)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bn_repro.networks.normed_layer import NormalizedTanh
 from bn_repro.norms import noise_from
 from bn_repro.norms.calling import call
 from bn_repro.probes.undisturbed import undisturbed
@@ -59,6 +60,8 @@ def unsaturated_intervals(nonlinearity: nn.Module) -> tuple[tuple[float, float],
         return (-SATURATION, SATURATION), (0.05, 0.95), (0.0, 1.0)
     if isinstance(nonlinearity, nn.Tanh):
         return (-SATURATION / 2, SATURATION / 2), (-0.9, 0.9), (-1.0, 1.0)
+    if isinstance(nonlinearity, NormalizedTanh):  # its output has no bound of its own below which it is not flat
+        return (-SATURATION / 2, SATURATION / 2), (-np.inf, np.inf), (-1.0, 1.0)
     if isinstance(nonlinearity, nn.ReLU):
         return (0.0, np.inf), (0.0, np.inf), (0.0, LINEAR_RANGE[1])
     return (-np.inf, np.inf), (-np.inf, np.inf), LINEAR_RANGE

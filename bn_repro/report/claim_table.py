@@ -31,7 +31,7 @@ def cells(report: Report, answer: Answer) -> tuple[str, ...]:
 
 def here(answer: Answer) -> str:
     """Write the estimate with its interval and unit."""
-    return "-" if answer.verdict == NOT_RUN else f"{with_interval(answer.as_dict())} {answer.unit}"
+    return with_interval(answer.as_dict(), answer.unit)
 
 
 def verdict(answer: Answer) -> str:

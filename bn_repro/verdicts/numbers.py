@@ -12,11 +12,21 @@ def number(value: float | None) -> str:
     return f"{value:.1e}" if value and abs(value) < 0.005 else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
-def with_interval(row: dict) -> str:
-    """Write an estimate as `2.1 [1.9, 2.4] x`; a bound that does not exist as a dash."""
+def with_interval(row: dict, unit: str = "") -> str:
+    """Write an estimate as `2.1 [1.9, 2.4] x`, a bound that does not exist as infinite; without an estimate, what is known of it."""
     if row["verdict"] == NOT_RUN:
         return "-"
-    return f"{number(row['estimate'])} [{number(row['low'])}, {number(row['high'])}]"
+    estimate, low, high = (
+        value if value is not None and math.isfinite(value) else None for value in map(row.get, ("estimate", "low", "high"))
+    )
+    if estimate is not None:
+        bounds = f"[{'-∞' if low is None else number(low)}, {'∞' if high is None else number(high)}]"
+        return f"{number(estimate)} {bounds} {unit}".rstrip()
+    if low and high is None:
+        return f"at least {number(low)} {unit}".rstrip()
+    if not low and high is not None:
+        return f"at most {number(high)} {unit}".rstrip()
+    return f"{number(low)} to {number(high)} {unit}".rstrip() if low else "no estimate"
 
 
 def in_words(answer: Answer) -> str:
@@ -24,4 +34,4 @@ def in_words(answer: Answer) -> str:
     if answer.verdict == NOT_RUN:
         return "(not run)"
     unit = "times" if answer.unit == "x" else answer.unit
-    return f"{with_interval(answer.as_dict())} {unit} (n = {answer.n})"
+    return f"{with_interval(answer.as_dict(), unit)} (n = {answer.n})"

@@ -62,6 +62,12 @@ def test_what_changes_nothing(overrides, name, is_idle):
     assert (name in dict(without_effect(smoke(*overrides)))) == is_idle
 
 
+def test_inception_takes_no_nonlinearity_of_whole_layers():
+    config = composed("experiment=inception/smoke", "arm=bn_x5", "seed=0", "network.nonlinearity=normalized_tanh")
+    with pytest.raises(ValueError, match="network=inception are shared; take tanh"):
+        check(config)
+
+
 def test_inception_takes_colours():
     config = composed("experiment=inception/smoke", "arm=bn_x5", "seed=0")
     check(config)

@@ -344,6 +344,8 @@ def test_unknown_names_are_refused_with_the_choices():
         Inception(10, stem="huge")
     with pytest.raises(ValueError, match="norm 'btach'"):
         Inception(10, norm="btach")
+    with pytest.raises(ValueError, match="'normalized_tanh' takes layers as wholes"):
+        Inception(10, nonlinearity="normalized_tanh")
 
 
 def test_the_network_is_built_without_timm():

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from composed import smoke
@@ -9,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bn_repro.config import INITS, NONLINEARITIES, NORMS
-from bn_repro.networks import NormedLayer, SigmoidMLP, build_network, build_nonlinearity, init_gaussian
+from bn_repro.networks import NormalizedTanh, NormedLayer, SigmoidMLP, build_network, build_nonlinearity, init_gaussian
 from bn_repro.norms import reference_statistics
 
 IMAGE = (28, 28)
@@ -126,9 +127,25 @@ def test_every_choice_of_the_config_builds(norm, nonlinearity):
 def test_nonlinearities_are_what_they_are_called():
     x = torch.tensor([-2.0, 0.5])
     expected = {"sigmoid": [0.1192029, 0.6224593], "tanh": [-0.9640276, 0.4621172], "relu": [0.0, 0.5], "identity": [-2.0, 0.5]}
+    expected["normalized_tanh"] = [-0.9017481, 0.4322627]  # both by their length, 1.0690655
     assert set(expected) == set(NONLINEARITIES)
     for name, values in expected.items():
-        assert build_nonlinearity(name)(x.clone()).tolist() == pytest.approx(values, abs=1e-6)
+        assert build_nonlinearity(name)(x[None].clone())[0].tolist() == pytest.approx(values, abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(4, 7), (4, 3, 5, 5)])
+def test_normalized_tanh_equals_a_plain_reference(shape):
+    h = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    expected = [np.tanh(example) / np.sqrt((np.tanh(example) ** 2).sum()) for example in h.detach().numpy()]
+    np.testing.assert_allclose(NormalizedTanh()(h).detach().numpy(), expected, rtol=1e-12)
+    assert torch.autograd.gradcheck(NormalizedTanh(), h)
+
+
+def test_normalized_tanh_of_nothing_is_nothing():
+    h = torch.zeros(2, 3, requires_grad=True)
+    out = NormalizedTanh()(h)
+    out.sum().backward()
+    assert (out == 0).all() and h.grad.isfinite().all()
 
 
 def test_unknown_nonlinearity_lists_the_choices():

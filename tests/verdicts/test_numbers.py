@@ -1,0 +1,31 @@
+"""How estimates are written, those of censored runs too."""
+
+import math
+
+import pytest
+
+from bn_repro.verdicts.numbers import with_interval
+from bn_repro.verdicts.rules import INCONCLUSIVE, NOT_RUN
+
+
+@pytest.mark.parametrize(
+    ("estimate", "low", "high", "written"),
+    [
+        (2.123, 1.9, 2.4, "2.12 [1.9, 2.4] x"),
+        (-0.5, -1.25, 0.25, "-0.5 [-1.25, 0.25] x"),
+        (1.42, 0.0, None, "1.42 [0, ∞] x"),
+        (1.42, 0.0, math.inf, "1.42 [0, ∞] x"),
+        (None, 5.2, None, "at least 5.2 x"),
+        (math.nan, 0.0, 0.8, "at most 0.8 x"),
+        (None, 0.5, 3.0, "0.5 to 3 x"),
+        (None, 0.0, None, "no estimate"),
+        (None, None, None, "no estimate"),
+    ],
+)
+def test_what_is_known_of_an_estimate_is_written(estimate, low, high, written):
+    row = {"verdict": INCONCLUSIVE, "estimate": estimate, "low": low, "high": high}
+    assert with_interval(row, "x") == written
+
+
+def test_a_claim_without_runs_has_a_dash():
+    assert with_interval({"verdict": NOT_RUN, "estimate": None, "low": None, "high": None}, "x") == "-"
