@@ -63,9 +63,8 @@ def test_what_changes_nothing(overrides, name, is_idle):
 
 
 def test_inception_takes_no_nonlinearity_of_whole_layers():
-    config = composed("experiment=inception/smoke", "arm=bn_x5", "seed=0", "network.nonlinearity=normalized_tanh")
     with pytest.raises(ValueError, match="network=inception are shared; take tanh"):
-        check(config)
+        check(composed("experiment=inception/smoke", "arm=bn_x5", "seed=0", "network.nonlinearity=normalized_tanh"))
 
 
 def test_inception_takes_colours():
