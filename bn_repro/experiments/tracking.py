@@ -109,7 +109,7 @@ def start_wandb(
     fragments = set((folder / "wandb").glob("*"))
     wandb.teardown()  # an attempt that failed would still hold the id
     try:
-        with quiet_environment(folder):
+        with quiet_environment(folder, mode):
             run = wandb.init(
                 project=settings.project,
                 entity=settings.entity,
@@ -138,9 +138,9 @@ def start_wandb(
 
 
 @contextmanager
-def quiet_environment(folder: Path) -> Iterator[None]:
-    """Let W&B say nothing of its own, and keep its cache under `folder` where there is no home to keep it in."""
-    added = {"WANDB_SILENT": "true"} | ({} if has_cache() else {"XDG_CACHE_HOME": str(folder.resolve() / "cache")})
+def quiet_environment(folder: Path, mode: str) -> Iterator[None]:
+    """Let W&B say nothing of its own, send no telemetry where it is offline, and keep its cache under `folder` where there is no home to keep it in."""
+    added = {"WANDB_SILENT": "true", "WANDB_MODE": mode} | ({} if has_cache() else {"XDG_CACHE_HOME": str(folder.resolve() / "cache")})
     before = {name: os.environ.get(name) for name in added}
     os.environ.update(added)
     try:

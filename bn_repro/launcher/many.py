@@ -18,7 +18,7 @@ from bn_repro.records.damage import Damaged
 from bn_repro.records.lock import is_busy, tidy
 from bn_repro.records.record import address_of, finished_run, run_folder
 
-PRELOADED = ["bn_repro.experiments.kinds", "torch._dynamo", "wandb"]
+PRELOADED = ["bn_repro.experiments.kinds", "torch._dynamo", "safetensors.torch", "wandb", "wandb.sdk.launch"]
 
 
 class ManyRuns:

@@ -10,7 +10,7 @@ from bn_repro.records.writing import RunWriter
 from bn_repro.studies.neuroevolution import STUDY
 from bn_repro.studies.neuroevolution.measures import PUBLISHED, interquartile_interval, interquartile_mean, normalized
 from bn_repro.verdicts.judging import judge_all
-from bn_repro.verdicts.rules import NOT_REPRODUCED, REPRODUCED
+from bn_repro.verdicts.rules import NOT_REPRODUCED, NOT_RUN, REPRODUCED
 
 GAMES = ("breakout", "freeway", "frostbite")
 NUM_POLICIES, NUM_ACTIONS = 6, 4
@@ -62,6 +62,17 @@ def test_claims_say_what_the_runs_mean(root):
     assert answers["es-vbn-score"].estimate == pytest.approx(0.52, abs=0.01)
     said = STUDY.in_words(answers)
     assert "0.96" in said and "with VBN" in said and "published frames" in said
+
+
+def test_two_games_tell_norms_apart_but_say_no_share(tmp_path):
+    for game in GAMES[:2]:
+        for seed in range(5):
+            for norm, share in (("none", 0.97), ("virtual_batch", 0.02)):
+                write_run(tmp_path, f"policy_diversity/quick/{norm}-s{seed},game.name={game}", share, seed)
+    answers = {answer.id: answer for answer in judge_all(tmp_path, "quick", STUDY.claims)}
+    assert answers["es-one-action-without"].verdict == answers["ga-one-action"].verdict == NOT_RUN
+    assert answers["vbn-fewer-one-action"].verdict == REPRODUCED
+    assert "0.95" in STUDY.in_words(answers) and "not run" not in STUDY.in_words(answers)
 
 
 def test_figures_draw(root):

@@ -18,8 +18,12 @@ def answer_in_words(answers: Answers) -> str:
     """Say how diverse perturbed policies are with VBN and without, and what was learned in the frames played."""
     if answers["vbn-fewer-one-action"].verdict == NOT_RUN:
         return NO_RUNS
-    without, with_vbn, ga = (in_words(answers[id]) for id in ("es-one-action-without", "es-one-action-with", "ga-one-action"))
-    said = f"Of policies perturbed by sigma 0.02 these take one action only: {without} without a norm, {with_vbn} with VBN; by 0.005: {ga}."
+    fewer = in_words(answers["vbn-fewer-one-action"])
+    said = f"Of policies perturbed by sigma 0.02 fewer take one action only with VBN than without, by {fewer}."
+    if answers["es-one-action-without"].verdict != NOT_RUN:
+        shares = ("es-one-action-without", "es-one-action-with", "ga-one-action")
+        without, with_vbn, ga = (in_words(answers[id]) for id in shares)
+        said = f"{said} They are {without} without a norm and {with_vbn} with VBN; by sigma 0.005, without a norm, {ga}."
     if answers["es-vbn-score"].verdict == NOT_RUN:
         return said
     return f"{said} ES with VBN scores {in_words(answers['es-vbn-score'])} more than without, at some 0.2 % of the published frames."

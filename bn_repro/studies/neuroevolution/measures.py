@@ -9,7 +9,8 @@ from bn_repro.verdicts.selection import Games
 from bn_repro.verdicts.statistics import Mean
 
 GamePairs = Sequence[tuple[Games, Games]]  # of one seed: (reference, subject)
-Measure = Callable[[GamePairs], Mean]
+Measure = Callable[[GamePairs], Mean | None]
+LEAST_GAMES = 3  # of which a share is said, since games differ more than seeds
 ES_SIGMA, GA_SIGMA = 0.02, 0.005  # of the newer public code's ES, and of the older one's GA
 FIRST, LAST = 0, -1  # rows: around the random parent, and around the one that the run came to
 
@@ -52,7 +53,9 @@ def over_games(value: Callable[[Games, Games, str], float]) -> Measure:
 
 
 def of_subject(sigma: float, what: str, row: int = FIRST) -> Measure:
-    return over_games(lambda _, subject, game: diversity(subject[game], sigma, what, row))
+    """Return a measure of the subject alone; None where the games are fewer than say something of games."""
+    of_games = over_games(lambda _, subject, game: diversity(subject[game], sigma, what, row))
+    return lambda pairs: of_games(pairs) if len(pairs[0][1]) >= LEAST_GAMES else None
 
 
 def more(sigma: float, what: str, row: int = FIRST) -> Measure:
