@@ -139,7 +139,7 @@ def start_wandb(
 
 @contextmanager
 def quiet_environment(folder: Path, mode: str) -> Iterator[None]:
-    """Let W&B say nothing of its own, send no telemetry where it is offline, and keep its cache under `folder` where there is no home to keep it in."""
+    """Let W&B say nothing of its own, send nothing where it is offline, and keep its cache under `folder` if there is no home for it."""
     added = {"WANDB_SILENT": "true", "WANDB_MODE": mode} | ({} if has_cache() else {"XDG_CACHE_HOME": str(folder.resolve() / "cache")})
     before = {name: os.environ.get(name) for name in added}
     os.environ.update(added)

@@ -28,6 +28,7 @@ STYLES = {
     "normalized outside the gradient": Style("#56331B", ":"),
     "with layer norm": Style("#009E73", "-."),
     "with group norm": Style("#E69F00", "-."),
+    "Goldberg's layer norm": Style("#111111", ":"),
     "with noisy BN": Style("#56B4E9", ":"),
     "with noise, without BN": Style("#CC79A7", (0, (3, 1, 1, 1))),
     "with VBN": Style("#111111", "-"),

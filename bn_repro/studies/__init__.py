@@ -2,6 +2,7 @@
 
 from bn_repro.studies import (
     covariate_shift,
+    depth,
     faulty_norm,
     identities,
     inception,
@@ -21,6 +22,7 @@ STUDIES: tuple[Study, ...] = (
     learning_rates.STUDY,
     sigmoid_network.STUDY,
     covariate_shift.STUDY,
+    depth.STUDY,
     identities.STUDY,
     faulty_norm.STUDY,
     text_classifier.STUDY,
