@@ -1,6 +1,7 @@
 """When was a claim's rule or measure last changed? A fingerprint of what decides it, kept in git beside the commit that made it."""
 
 import ast
+import functools
 import hashlib
 import inspect
 import io
@@ -31,6 +32,10 @@ def fingerprint(claim: Claim) -> str:
 
 def parts_of(function: Any, seen: set[str]) -> Iterator[str]:
     """Yield the code of a function and of all our functions that it reaches, by closure or by name, and the values that it uses."""
+    if isinstance(function, functools.partial):
+        for value in (function.func, *function.args, *function.keywords.values()):
+            yield from parts_of(value, seen) if callable(value) else [repr(value)]
+        return
     name = f"{function.__module__}.{function.__qualname__}"
     closure = [cell.cell_contents for cell in function.__closure__ or ()]
     key = name + repr([value for value in closure if not callable(value)])

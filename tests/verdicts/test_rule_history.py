@@ -1,6 +1,7 @@
 """A fingerprint changes with what decides a claim, and with nothing else; published runs are younger than their rules."""
 
 import dataclasses
+import functools
 import subprocess
 
 import pytest
@@ -25,6 +26,10 @@ def times(factor):
     return lambda run: factor * run["accuracy"]
 
 
+def scaled(factor, run):
+    return factor * run["accuracy"]
+
+
 def measured(measure):
     return fingerprint(dataclasses.replace(CLAIM, measure=measure))
 
@@ -41,6 +46,12 @@ def test_what_decides_counts(change):
 def test_functions_and_values_that_a_measure_reaches_count():
     assert measured(over_subjects(accuracy)) == measured(over_subjects(accuracy)) != measured(difference(accuracy))
     assert measured(over_subjects(times(2))) != measured(over_subjects(times(3)))
+
+
+def test_arguments_that_a_measure_holds_count():
+    partial = functools.partial
+    assert measured(partial(scaled, 2)) == measured(partial(scaled, 2)) != measured(partial(scaled, 3))
+    assert measured(partial(scaled, times(2))) == measured(partial(scaled, times(2))) != measured(partial(scaled, times(3)))
 
 
 def test_docstrings_comments_and_layout_do_not_count(tmp_path):
