@@ -99,7 +99,7 @@ def test_a_sweep_its_comparison_and_its_export(tmp_path, monkeypatch, capsys):
     answer = call("scripts/train.py", *sweep, *small)
     assert answer.returncode == 0, answer.stderr
     folders = sorted(path.parent for path in runs.glob("mnist_sigmoid/quick/*/summary.json"))
-    assert len(folders) == 4
+    assert len(folders) == 6
     (compared,) = commands("compare.py")
     monkeypatch.chdir(tmp_path)
     assert comparison.main(compared) == 0, capsys.readouterr().err
