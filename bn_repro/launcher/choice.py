@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bn_repro.checks.values import nearest
+from bn_repro.config import TIERS
 from bn_repro.launcher.grids import experiments
 from bn_repro.studies.study import Study
 
@@ -44,11 +45,12 @@ def choose(tier: str, only: str | None, studies: Sequence[Study], seconds_of: Ca
     wanted = of_study.get(only) or ({only} if only in names else of_claim)
     chosen = [name for name in there if name.split("/")[0] in wanted]
     if not chosen:
-        is_elsewhere = only in {*of_study, *claims}
-        near = "" if is_elsewhere else nearest(only, [*of_study, *names, *claims])
-        known = f" in tier {tier}" if is_elsewhere else ""
+        elsewhere = [other for other in TIERS if (wanted | {only}) & {name.split("/")[0] for name in experiments(other)}]
+        if elsewhere:
+            raise ValueError(f"--only {only}: it has no runs in tier {tier}, but in {' and '.join(elsewhere)}")
+        near = nearest(only, [*of_study, *names, *claims])
         raise ValueError(
-            f"--only {only}: no such study, experiment or claim{known}{near}; "
+            f"--only {only}: no such study, experiment or claim{near}; "
             f"studies: {', '.join(of_study)}; experiments: {', '.join(names)}; claims: the ids in claims.json"
         )
     if only in of_study:

@@ -46,8 +46,8 @@ def test_a_claim_needs_its_experiments():
         "learning_rate": "did you mean learning_rates?",
         "fig1-acuracy-best": "did you mean fig1-accuracy-best?",
         "mnist_sigmoid/quick": "no such study, experiment or claim",
-        "mnist_protocol": "studies: ",
-        "tuning": "no such study, experiment or claim in tier quick",
+        "mnist_protocol": "has no runs in tier quick, but in long",
+        "tuning": "has no runs in tier quick, but in long and gpu",
     }.items(),
 )
 def test_what_is_not_there_is_refused_in_one_line(only, told):
