@@ -20,7 +20,7 @@ def write_run(root, address, single_action, seed, scores=(0.0, 1.0), summary=Non
     """Write a run whose perturbations take one action only so often, at both sigmas of the study and at 0."""
     wobble = 0.01 * (seed % 3)
     writer = RunWriter(root / address)
-    writer.begin({"game": {"reference_size": 128}, "probe": {"every": 1}}, ENVIRONMENT)
+    writer.begin({"game": {"reference_size": 128}, "probe": {"every": 1, "sigmas": [0.005, 0.02]}}, ENVIRONMENT)
     for step, score in enumerate(scores):
         of_sigma = {"entropy": 1 - single_action, "score": score, "single_action": single_action}
         of_sigma |= {"disagreement": 0.5 + wobble, "gradient_agreement": 0.9 - single_action / 2 + wobble}

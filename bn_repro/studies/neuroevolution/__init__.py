@@ -50,7 +50,7 @@ STUDY = Study(
             name="perturbed-single-actions",
             title="How many perturbed policies take one action only, by game",
             caption="The share of policies, perturbed from one random parent, that take one action in all of their own episode. Points are "
-            "means over seeds, lines run from the lowest to the highest seed; left the GA's sigma, right that of ES.",
+            "means over seeds, lines run from the lowest to the highest seed. Sigma 0.005 is the GA's, 0.02 that of ES.",
             alt="Two panels, games along the axis, a point per norm: high without a norm, low with virtual batch norm.",
             draw=draw_single_actions,
             experiments=("policy_diversity",),

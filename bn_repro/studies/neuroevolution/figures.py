@@ -55,10 +55,10 @@ def draw_actions(root: Path, tier: str) -> Drawn | None:
         frequencies = actions / actions.sum(1, keepdims=True)
         order = np.lexsort((-frequencies.max(1), frequencies.argmax(1)))
         axis.imshow(frequencies[order], aspect="auto", cmap="Greys", vmin=0, vmax=1, interpolation="nearest")
-        axis.set(xlabel=f"action in {game}")
+        axis.set(xlabel=f"action in {game}", yticks=[])
         axis.set_title(label, fontsize=10, loc="left")
         axis.grid(False)
-    axes[0].set_ylabel("perturbed policy")
+    axes[0].set_ylabel("perturbed policies")
     return drawn(figure, shown)
 
 
@@ -67,9 +67,11 @@ def draw_single_actions(root: Path, tier: str) -> Drawn | None:
     found = runs_by_label(root, tier, "policy_diversity", NORMS)
     if len(found) < 2:
         return None
-    games = list(next(iter(next(iter(found.values())).values())))
-    figure, axes = new_figure(len(SIGMAS), 4.6 * len(SIGMAS), 3.6, sharey=True)
-    for axis, sigma in zip(axes, SIGMAS):
+    first = next(iter(next(iter(found.values())).values()))
+    games = list(first)
+    sigmas = [sigma for sigma in SIGMAS if sigma in first[games[0]].config["probe.sigmas"]]
+    figure, axes = new_figure(len(sigmas), 4.6 * len(sigmas), 3.6, sharey=True)
+    for axis, sigma in zip(axes, sigmas):
         for place, (label, seeds) in enumerate(found.items()):
             table = 100 * np.array(
                 [[diversity(of_seed[game], sigma, "episode_single_action") for game in games] for of_seed in seeds.values()]
