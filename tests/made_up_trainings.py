@@ -33,9 +33,9 @@ def write_inception_tier(root: Path, tier: str, has_bn: bool = True, num_seeds: 
     for experiment in ("inception",):
         for seed in range(num_seeds):
             wobble = 0.002 * ((7 * seed) % 3)
-            other = rising(0.5 + 0.002 * ((5 * seed + 1) % 3), 50)
-            arms = {"bn_baseline": (0.55, 9), "bn_x5": (0.8, 1), "bn_x30": (0.9, 1), "bn_x5_sigmoid": (0.45, 3)}
-            write_training(root, f"{experiment}/{tier}/inception-s{seed}", rising(0.5 + wobble, 50))
+            other = rising(0.54 + 0.002 * ((5 * seed + 1) % 3), 50)
+            arms = {"bn_baseline": (0.59, 9), "bn_x5": (0.8, 1), "bn_x30": (0.9, 1), "bn_x5_sigmoid": (0.45, 3)}
+            write_training(root, f"{experiment}/{tier}/inception-s{seed}", rising(0.54 + wobble, 50))
             write_training(root, f"{experiment}/{tier}/inception-s{seed + 10}", other)
             for arm, (best, rise) in arms.items():
                 without = [0.1] * ROWS if "sigmoid" in arm else other

@@ -29,10 +29,10 @@ HIGHER = Claim(
 
 
 def test_records_that_show_the_claims_reproduce_them_and_their_controls_do_not(tmp_path):
-    write_tier(tmp_path, "quick")
-    write_inception_tier(tmp_path, "quick")
-    write_shift_tier(tmp_path, "quick")
-    for answer in judge_all(tmp_path, "quick", CLAIMS):
+    write_tier(tmp_path, "long")
+    write_inception_tier(tmp_path, "long")
+    write_shift_tier(tmp_path, "long")
+    for answer in judge_all(tmp_path, "long", CLAIMS):
         if answer.id in NOT_MADE_UP:
             assert answer.verdict == NOT_RUN
         elif not any(part in answer.id for part in NOT_SHOWN):
@@ -43,9 +43,9 @@ def test_records_that_show_the_claims_reproduce_them_and_their_controls_do_not(t
 
 
 def test_negative_control_a_bn_arm_without_bn_reproduces_nothing(tmp_path):
-    write_tier(tmp_path, "quick", has_bn=False)
-    write_inception_tier(tmp_path, "quick", has_bn=False)
-    found = [answer for answer in judge_all(tmp_path, "quick", CLAIMS) if answer.verdict == REPRODUCED]
+    write_tier(tmp_path, "long", has_bn=False)
+    write_inception_tier(tmp_path, "long", has_bn=False)
+    found = [answer for answer in judge_all(tmp_path, "long", CLAIMS) if answer.verdict == REPRODUCED]
     assert [answer.id for answer in found if answer.section in ("4.1", "4.2", "4.2.1")] == []
 
 
