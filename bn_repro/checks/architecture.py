@@ -6,7 +6,8 @@ The networks themselves stand in `bn_repro/networks`, and a test holds both toge
 import math
 from collections.abc import Iterator
 
-from bn_repro.config import VIRTUAL_NORMS, Config, ImageNetworkConfig, InceptionConfig, NetworkConfig, SigmoidMLPConfig
+from bn_repro.config import VIRTUAL_NORMS, Config, NetworkConfig
+from bn_repro.config.images import ImageNetworkConfig, InceptionConfig, SigmoidMLPConfig
 from bn_repro.config.text import AwdLstmConfig, LanguageModelConfig, TextClassifierConfig
 
 MODULES = ("3a", "3b", "3c", "4a", "4b", "4c", "4d", "4e", "5a", "5b")

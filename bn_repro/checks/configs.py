@@ -8,16 +8,8 @@ from typing import NamedTuple
 
 from bn_repro.checks.architecture import last_map_side, layer_names, parameter_names
 from bn_repro.checks.values import shown, told
-from bn_repro.config import (
-    BATCH_STATISTIC_NORMS,
-    VIRTUAL_NORMS,
-    Config,
-    DataConfig,
-    ImageDataConfig,
-    ImageNetworkConfig,
-    InceptionConfig,
-    NetworkConfig,
-)
+from bn_repro.config import BATCH_STATISTIC_NORMS, VIRTUAL_NORMS, Config, DataConfig, NetworkConfig
+from bn_repro.config.images import ImageDataConfig, ImageNetworkConfig, InceptionConfig
 from bn_repro.config.schemas import NETWORKS
 from bn_repro.config.text import TextDataConfig
 

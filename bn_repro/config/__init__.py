@@ -54,59 +54,11 @@ class DataConfig:
 
 
 @dataclass
-class ImageDataConfig(DataConfig):
-    image_size: int | None = knob(
-        "side of the square to which images of a folder are cropped; null of images in memory", low=32, high=1_024, unit="pixels"
-    )
-    colour_jitter: float = knob("most by which brightness, contrast and saturation of images of a folder change, as a factor", low=0)
-    workers: int = knob(
-        "processes that decode images of a folder; 0 decodes in the training process",
-        low=0,
-        high=128,
-        unit="processes",
-        changes_result=False,
-    )
-    binarize_at: float | None = knob("grey level in [0, 1) above which a pixel is 1; null keeps grey", low=0, below=1)
-    crop_padding: int = knob("pixels by which training images are shifted at most", low=0, high=1_024, unit="pixels")
-    has_flips: bool = knob("mirror training images at random")
-
-
-@dataclass
 class NetworkConfig:
     name: str = knob("architecture", choices=NETWORKS)
     norm: str = knob("what stands before every nonlinearity, or in a text classifier's head", choices=NORMS)
     norm_eps: float = knob("epsilon added to the variance", above=0)
     norm_momentum: float = knob("weight of the newest batch in the moving averages (1 - decay)", above=0, high=1)
-
-
-@dataclass
-class ImageNetworkConfig(NetworkConfig):
-    nonlinearity: str = knob("the nonlinearity g", choices=NONLINEARITIES)
-    init: str = knob("distribution of the initial weights", choices=INITS)
-    init_std: float | None = knob("standard deviation of gaussian initial weights; null with another init", above=0)
-
-
-@dataclass
-class SigmoidMLPConfig(ImageNetworkConfig):
-    depth: int = knob("number of hidden layers", low=1, high=1_000_000, unit="layers")
-    width: int = knob("units of a hidden layer", low=1, high=1_000_000, unit="units")
-    keep_bias: bool = knob("keep the bias that the norm's beta subsumes")
-
-
-@dataclass
-class InceptionConfig(ImageNetworkConfig):
-    stem: str = knob("what stands before the modules", choices=STEMS)
-    stem_stride: int = knob("stride of the first convolution", low=1, high=16, unit="pixels")
-    width: float = knob("factor of all numbers of filters", above=0, high=16)
-    projection_4c_4d: int = knob(
-        "filters of the pool projection of 4c and 4d: 128 as printed, 96 to match the printed outputs", low=8, high=1_024, unit="filters"
-    )
-    has_lrn: bool = knob("local response normalization in the stem")
-    drop_rate: float = knob("dropout before the classifier", low=0, below=1)
-    per_activation_size: int | None = knob(
-        "side of the maps of module 5b, if its norms take each activation by itself", low=1, high=1_024, unit="pixels"
-    )
-    merge_reductions: bool = knob("run the 1x1 convolutions of one input as one")
 
 
 @dataclass

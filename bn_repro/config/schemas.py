@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import Field, fields, is_dataclass
 
-from bn_repro.config import Config, DataConfig, ImageDataConfig, InceptionConfig, NetworkConfig, RunConfig, SigmoidMLPConfig
+from bn_repro.config import Config, DataConfig, NetworkConfig, RunConfig
 from bn_repro.config.evolution import EvolutionConfig
+from bn_repro.config.images import ImageDataConfig, InceptionConfig, SigmoidMLPConfig
 from bn_repro.config.text import BagOfWordsConfig, LanguageModelConfig, TextClassifierConfig, TextDataConfig
 
 DATA: dict[str, type[DataConfig]] = {"image": ImageDataConfig, "text": TextDataConfig}  # by kind

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from bn_repro.config import ImageDataConfig
+from bn_repro.config.images import ImageDataConfig
 from bn_repro.data.fetch import TRAINING_FOLDER, VALIDATION_FOLDER, check_image_folder
 from bn_repro.data.images import order_of_epoch
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bn_repro.config import ImageDataConfig
+from bn_repro.config.images import ImageDataConfig
 from bn_repro.data.fetch import fetch
 
 NUM_CLASSES = 10

@@ -6,7 +6,7 @@ import math
 import torch
 from torch import nn
 
-from bn_repro.config import ImageNetworkConfig
+from bn_repro.config.images import ImageNetworkConfig
 from bn_repro.networks.awd_lstm import AwdLstm, LanguageModel
 from bn_repro.networks.inception import Inception
 from bn_repro.networks.initialization import init_gaussian, init_he, init_xavier

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import Field, fields, is_dataclass
 from typing import get_args, get_origin
 
-from bn_repro.config import Config, ImageDataConfig
+from bn_repro.config import Config
 from bn_repro.config.evolution import EvolutionConfig
+from bn_repro.config.images import ImageDataConfig
 from bn_repro.config.schemas import KNOBS as EVERY_KNOB
 from bn_repro.config.schemas import NETWORKS, field_of, knobs_of
 from bn_repro.config.text import TextDataConfig
