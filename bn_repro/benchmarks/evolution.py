@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from bn_repro.benchmarks.timing import Comparison, Work, ratios
-from bn_repro.config.evolution import EvolutionConfig
+from bn_repro.config.evolution import EvolutionConfig, PolicyConfig
 from bn_repro.evolution.atari import FRAMES_A_DECISION, Emulators
 from bn_repro.evolution.policy import Policy
 from bn_repro.evolution.population import Population
@@ -52,7 +52,7 @@ def acting_at_random(emulators: Emulators, decisions: int) -> Work:
     return work
 
 
-def playing(emulators: Emulators, network, precision: str, decisions: int) -> Work:
+def playing(emulators: Emulators, network: PolicyConfig, precision: str, decisions: int) -> Work:
     """Return an episode of as many decisions for every policy, each a new one that takes its place first."""
     policy = Policy(network, emulators.num_actions).eval()
     x_ref = torch.rand(REFERENCE_SIZE, 4, 84, 84, generator=torch.Generator().manual_seed(0)) if network.norm == "virtual_batch" else None
