@@ -16,6 +16,7 @@ from bn_repro.report.page import report_files
 from bn_repro.report.report import build_report
 from bn_repro.studies import CLAIMS, sigmoid_network
 from bn_repro.studies.inception.measures import OWN_DECAY, PAPERS_RATE, TUNED, XAVIER
+from bn_repro.studies.study import NO_RUNS
 from bn_repro.studies.tuning import INCEPTION_QUICK, best_point, read_grid, without_momentum
 from bn_repro.studies.tuning.inception import DECAYS, RATES, accuracies, best_rate, best_ratios, plateau
 from bn_repro.verdicts.judging import controls_reproduced
@@ -123,6 +124,12 @@ def test_rules_are_those_of_today():
 def test_negative_controls_say_reproduced_as_seldom_as_chance_allows(tier):
     reproduced, of, by_chance = controls_reproduced(built(tier).answers)
     assert of >= 10 and reproduced <= by_chance + 3 * by_chance**0.5
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_no_answer_denies_runs_that_are_there(tier):
+    for chapter in built(tier).chapters:
+        assert chapter.in_words != NO_RUNS or all(answer.verdict == NOT_RUN for answer in chapter.answers), chapter.study.name
 
 
 def test_at_most_one_verdict_in_ten_is_inconclusive_and_says_what_would_decide_it():

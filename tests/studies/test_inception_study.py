@@ -1,6 +1,7 @@
 """Are the two readings of the decay those that are declared, and does Figure 3 come out of made-up runs as worked by hand?"""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from bn_repro.records.record import Run
 from bn_repro.studies import inception
 from bn_repro.studies.inception.figures import curve, figure_2, figure_3, speedup_by_rate, speedup_by_target
 from bn_repro.studies.inception.measures import FIGURE_3, TUNED, lowest_peak, speedup_at, speedup_to_target
+from bn_repro.studies.study import NO_RUNS
 from bn_repro.training.schedule import lr_at
+from bn_repro.verdicts.judging import judge_all
 
 PAPERS_STEPS = {arm: steps for arm, _, steps, _ in FIGURE_3}
 
@@ -69,6 +72,17 @@ def test_a_network_that_reached_infinity_never_arrives(make):
     assert last_step(make("inception_x5-s1", [0.1, 0.1, 0.1])) == 200
     steps, accuracies = curve(diverged, 6_000)
     assert len(steps) == ROWS and steps[-1] == 6_000 and accuracies[-1] == 0.1
+
+
+def test_each_sentence_stands_alone(make, tmp_path):
+    """The quick tier runs the arms with sigmoids and no others."""
+    answered = partial(judge_all, tmp_path, "long", inception.STUDY.claims)
+    assert inception.STUDY.in_words({answer.id: answer for answer in answered()}) == NO_RUNS
+    for seed in range(5):
+        make(f"bn_x5_sigmoid-s{seed}", rising(0.4 + 0.001 * seed, 20))
+        make(f"inception_sigmoid-s{seed}", [0.1] * ROWS)
+    said = inception.STUDY.in_words({answer.id: answer for answer in answered()})
+    assert said.startswith("With sigmoid instead of ReLU, Inception reaches 40.2") and "BN-Baseline" not in said
 
 
 def test_figure_3_lists_the_arms_beside_the_paper(make):
