@@ -40,7 +40,13 @@ class ManyRuns:
     ):
         self.seconds, self.on_experiment_end = seconds, on_experiment_end
         place = {experiment: number for number, experiment in enumerate(dict.fromkeys(config.experiment for config in configs))}
-        self.waiting = sorted(configs, key=lambda config: (place[config.experiment], -(seconds[address_of(config)] or 0)))
+        needed = {needed_run(config) for config in configs}
+
+        def turn(config: RunConfig) -> tuple[bool, int, float]:
+            is_later = place[config.experiment] > 0 and address_of(config) not in needed
+            return is_later, place[config.experiment], -(seconds[address_of(config)] or 0)
+
+        self.waiting = sorted(configs, key=turn)
         self.busy: list[RunConfig] = []
         self.processes: dict[Connection, tuple[Any, RunConfig]] = {}
         self.outcomes: list[Outcome] = []

@@ -15,10 +15,12 @@ from bn_repro.experiments import run as carrying_out
 from bn_repro.experiments import supervised
 from bn_repro.launcher import child
 from bn_repro.launcher.child import DONE, FAILED, SKIPPED
+from bn_repro.launcher.grids import configs_of
+from bn_repro.launcher.many import ManyRuns
 from bn_repro.launcher.runs import run_here, run_many
 from bn_repro.records import files
 from bn_repro.records.lock import Lock, is_busy
-from bn_repro.records.record import Run, run_folder
+from bn_repro.records.record import Run, address_of, run_folder
 from bn_repro.training.loop import Interrupted
 
 pytestmark = pytest.mark.usefixtures("restored_torch_settings")
@@ -33,6 +35,17 @@ def configs(tmp_path, monkeypatch):
     train = dataclasses.replace(config.train, steps=2, eval_every=1, checkpoint_every=1)
     config = dataclasses.replace(config, results_folder=str(tmp_path / "runs"), train=train)
     return [dataclasses.replace(config, seed=seed, name=f"none-s{seed}") for seed in range(2)]
+
+
+def test_what_others_start_from_comes_after_the_first_experiment():
+    """At the end it would run alone, and the others would wait for it."""
+    names = ("covariate_shift", "mnist_map", "text_language_model", "text_head")
+    configs = [config for name in names for config in configs_of(f"{name}/quick")]
+    seconds = {address_of(config): float(config.seed) for config in configs}
+    waiting = ManyRuns(configs, Console(), 2, seconds, lambda experiment: None).waiting
+    order = list(dict.fromkeys(config.experiment for config in waiting))
+    assert order == ["covariate_shift", "text_language_model", "mnist_map", "text_head"]
+    assert len(waiting) == len(configs) and waiting[0].seed == max(config.seed for config in configs_of("covariate_shift/quick"))
 
 
 def wait_for(condition):
