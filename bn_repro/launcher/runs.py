@@ -97,7 +97,8 @@ def run_many(
     """Do many runs, each in a process of its own; none that fails stops another.
 
     Experiments are done in the order of their first runs, the runs of one longest first; a run that starts from another's result
-    waits for it, and the other comes after the first experiment, so that it does not run alone at the end. What another process does is come back to last: it is then finished, or taken over from a process that is gone.
+    waits for it, and the other comes after the first experiment, so that it does not run alone at the end. What another process
+    does is come back to last: it is then finished, or taken over from a process that is gone.
 
     Args:
         jobs: how many at once.

@@ -1,5 +1,6 @@
 """How answers are written as cells, the same on a page, in a text and on a terminal."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -41,6 +42,8 @@ def verdict(answer: Answer) -> str:
 
 def what_decides(answer: Answer) -> str:
     pilot = "a pilot: " if answer.n < PILOT_BELOW else ""
+    if answer.estimate is None or not math.isfinite(answer.estimate):
+        return f"{pilot}a wider grid, or longer runs, would decide"
     if answer.seeds_needed is None:
         return f"{pilot}more than {MOST_SEEDS} seeds, or more test images, would decide"
     return f"{pilot}{answer.seeds_needed} seeds would decide"
