@@ -85,6 +85,9 @@ def figure(rates: dict[Point, float], decays: dict[Point, float]) -> Drawing:
             style = STYLES[label]
             axes[1].plot(*zip(*series), color=style.color, linestyle=style.line, marker="o", markersize=3, label=label)
     axes[1].set(xscale="log", xlabel="last over first learning rate")
+    ratios = sorted({point.ratio for point in decays})
+    axes[1].set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
+    axes[1].minorticks_off()
     for axis in axes:
         axis.legend(fontsize=8)
     return panels
