@@ -54,7 +54,7 @@ def figure_rates(panels: Sequence[tuple[str, dict[str, Sequence[Sweep]], Sequenc
         axis.set_title(title, fontsize=10, loc="left")
         axis.yaxis.set_major_formatter(PercentFormatter(100, decimals=0))
     axes[0].set_ylabel("final test accuracy")
-    axes[0].legend(loc="lower left", fontsize=8)
+    axes[0].legend(loc="upper right", fontsize=8)
     return figure
 
 
