@@ -134,7 +134,7 @@ def check_images(data: ImageDataConfig, network: ImageNetworkConfig) -> None:
     if network.init == "gaussian" and network.init_std is None:
         raise ValueError("network.init=gaussian needs network.init_std")
     of_folders = {"image_size": data.image_size, "colour_jitter": data.colour_jitter}
-    of_memory = {"binarize_at": data.binarize_at, "crop_padding": data.crop_padding}
+    of_memory = {"binarize_at": data.binarize_at, "crop_padding": data.crop_padding, "evaluate_training": data.evaluate_training}
     is_folder = data.name == "image_folder"
     for name, value in (of_memory if is_folder else of_folders).items():
         if value:
@@ -185,6 +185,8 @@ def too_many(config: Config) -> Iterator[tuple[str, str]]:
             yield "probe.batch_size", f"is more than {there}"
         if (data.evaluate_size or 0) > number:
             yield "data.evaluate_size", f"is more than {there}"
+        if (getattr(data, "evaluate_training", None) or 0) > num_training(config):
+            yield "data.evaluate_training", f"is more than the {num_training(config)} training examples of {data.name}"
     if not isinstance(network, ImageNetworkConfig):
         return
     layers = layer_names(network)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bn_repro.config import INITS, NONLINEARITIES, STEMS, DataConfig, NetworkConfig, knob
+from bn_repro.config import INITS, MOST, NONLINEARITIES, STEMS, DataConfig, NetworkConfig, knob
 
 
 @dataclass
@@ -21,6 +21,12 @@ class ImageDataConfig(DataConfig):
     binarize_at: float | None = knob("grey level in [0, 1) above which a pixel is 1; null keeps grey", low=0, below=1)
     crop_padding: int = knob("pixels by which training images are shifted at most", low=0, high=1_024, unit="pixels")
     has_flips: bool = knob("mirror training images at random")
+    evaluate_training: int | None = knob(
+        "the first so many training images, neither shifted nor mirrored, whose accuracy the last measurement takes too; null takes none",
+        low=1,
+        high=MOST,
+        unit="examples",
+    )
 
 
 @dataclass
@@ -35,6 +41,7 @@ class SigmoidMLPConfig(ImageNetworkConfig):
     depth: int = knob("number of hidden layers", low=1, high=1_000_000, unit="layers")
     width: int = knob("units of a hidden layer", low=1, high=1_000_000, unit="units")
     keep_bias: bool = knob("keep the bias that the norm's beta subsumes")
+    drop_rate: float = knob("dropout of what each hidden layer gives", low=0, below=1)
 
 
 @dataclass

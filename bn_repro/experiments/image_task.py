@@ -12,6 +12,7 @@ from bn_repro.experiments.tasks import Poll, Task
 from bn_repro.networks import build_network
 from bn_repro.probes import folding_error, scale_invariance_errors
 from bn_repro.training.distributed import num_ranks, rank
+from bn_repro.training.loop import evaluate
 
 IDENTITY_SCALE = 10.0  # the factor a of section 3.3
 
@@ -34,7 +35,11 @@ def image_task(config: Config, device: torch.device) -> Task:
         x, _ = images.between(0, config.probe.batch_size)
         errors = scale_invariance_errors(network, x, IDENTITY_SCALE, torch.Generator().manual_seed(seed))
         num_folded, error = folding_error(network, x)
-        return {"scale_invariance": errors, "num_folded": num_folded, "folding_error": error}
+        measures = {"scale_invariance": errors, "num_folded": num_folded, "folding_error": error}
+        if data.evaluate_training is not None:
+            learnt = training.first(data.evaluate_training)
+            measures["training_accuracy"] = evaluate(network, learnt, poll, data.evaluate_batch).accuracy
+        return measures
 
     network = build_network(config.network, images.shape, data.num_classes, seed).to(device)
     return Task(network, batches, images, closing_measures)

@@ -12,6 +12,7 @@ class SigmoidMLP(nn.Module):
     Args:
         in_features: pixels of an image, all channels.
         keep_bias: keep the bias b before a norm whose beta subsumes it (section 3.2 drops it).
+        drop_rate: dropout of what each hidden layer gives (Srivastava et al. 2014).
     """
 
     def __init__(
@@ -25,6 +26,7 @@ class SigmoidMLP(nn.Module):
         norm_eps: float = 1e-5,
         norm_momentum: float = 0.1,
         keep_bias: bool = False,
+        drop_rate: float = 0.0,
     ):
         super().__init__()
         has_bias = keep_bias or not subsumes_bias(norm)
@@ -39,7 +41,11 @@ class SigmoidMLP(nn.Module):
                 for fan_in, fan_out in zip(fans, fans[1:])
             )
         )
+        self.drop = nn.Dropout(drop_rate)
         self.output = nn.Linear(fans[-1], num_classes)
 
     def forward(self, x: Tensor) -> Tensor:  # (N, ...) -> (N, num_classes)
-        return self.output(self.hidden(x.flatten(1)))
+        x = x.flatten(1)
+        for layer in self.hidden:
+            x = self.drop(layer(x))
+        return self.output(x)

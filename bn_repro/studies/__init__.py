@@ -3,6 +3,7 @@
 from bn_repro.studies import (
     covariate_shift,
     depth,
+    dropout,
     faulty_norm,
     identities,
     inception,
@@ -23,6 +24,7 @@ STUDIES: tuple[Study, ...] = (
     sigmoid_network.STUDY,
     covariate_shift.STUDY,
     depth.STUDY,
+    dropout.STUDY,
     identities.STUDY,
     faulty_norm.STUDY,
     text_classifier.STUDY,

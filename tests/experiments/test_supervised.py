@@ -35,6 +35,7 @@ from bn_repro.training.loop import Interrupted, evaluate
 
 pytestmark = pytest.mark.usefixtures("restored_torch_settings")
 FORK = multiprocessing.get_context("fork")  # torch is loaded here already; a child of it starts at once
+IMAGE = (28, 28)
 MEASURED = ("seconds", "steps_per_second", "peak_memory_mb")
 
 
@@ -61,6 +62,17 @@ def forked(target, *arguments):
     process = FORK.Process(target=target, args=arguments)
     process.start()
     return process
+
+
+def test_accuracy_of_training_images_is_measured_where_asked(configured):
+    config = configured("norm=batch", "data.evaluate_training=300", "network.drop_rate=0.3", steps=20)
+    summary = supervised.run(config)
+    network = build_network(config.network, IMAGE, 10, config.seed)
+    network.load_state_dict(load_file(run_folder(config) / files.WEIGHTS))
+    images, _ = load_images(config.data, torch.device("cpu"))
+    x, y = images.between(0, 300)
+    assert summary["training_accuracy"] == pytest.approx((network.eval()(x).argmax(1) == y).double().mean().item())
+    assert "training_accuracy" not in supervised.run(configured("norm=batch", results="others", steps=20))
 
 
 @pytest.mark.parametrize("norm, num_norms, num_parameters", [("none", 0, 99_710), ("batch", 3, 100_010)])

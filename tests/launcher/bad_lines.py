@@ -183,6 +183,7 @@ def what_does_not_go_together() -> Iterator[tuple[str, ...]]:
         "data.validation_size=300", "data.split_seed=1", "probe.every=0 probe.num_units=3", "base.lr=0.5", "train.lr=${nope}",
         "train.lr=${train.lr}", "train.lr=${train.momentum}", "train.lr=${oc.env:NO_SUCH_VARIABLE}", "train.lr=${times:1}", "train.lr=???",
         "seed=${seed}", "controls=[]", "data=image_folder", "data=imagenet", "train.row_spacing=1", "train.stop_at_chance=60",
+        "network.drop_rate=1", "data.evaluate_training=0", "data.evaluate_training=1201",
     )  # fmt: skip
     for overrides in sigmoid_mlp:
         names = {override.split("=")[0] for override in overrides.split()}

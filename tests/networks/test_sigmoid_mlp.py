@@ -51,6 +51,27 @@ def test_layers():
     assert (settings.eps, settings.momentum) == (0.25, 0.5)
 
 
+def test_dropout_follows_every_hidden_layer():
+    network = built("none", depth=2, width=1000, drop_rate=0.4)
+    inputs = {}
+    network.hidden[1].register_forward_pre_hook(lambda module, args: inputs.update(second=args[0]))
+    network.output.register_forward_pre_hook(lambda module, args: inputs.update(output=args[0]))
+    torch.manual_seed(0)
+    x, _ = striped_batch()
+    network(x)
+    for kept in inputs.values():  # sigmoids are never 0 by themselves
+        assert (kept == 0).double().mean().item() == pytest.approx(0.4, abs=0.01)
+    network.eval()(x)
+    assert all((kept > 0).all() for kept in inputs.values())
+
+
+def test_no_dropout_draws_nothing():
+    network = built("batch")
+    before = torch.get_rng_state()
+    network(striped_batch()[0])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_same_seed_gives_both_arms_the_same_weights():
     weights = {norm: [m.weight for m in built(norm, seed=3).modules() if isinstance(m, nn.Linear)] for norm in NORMS}
     for norm in NORMS:
