@@ -1,6 +1,7 @@
 """One file a question; here they are listed in the order of the report."""
 
 from bn_repro.studies import (
+    batch_size,
     covariate_shift,
     depth,
     dropout,
@@ -25,6 +26,7 @@ STUDIES: tuple[Study, ...] = (
     covariate_shift.STUDY,
     depth.STUDY,
     dropout.STUDY,
+    batch_size.STUDY,
     identities.STUDY,
     faulty_norm.STUDY,
     text_classifier.STUDY,
