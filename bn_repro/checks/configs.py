@@ -133,7 +133,8 @@ def check_images(data: ImageDataConfig, network: ImageNetworkConfig) -> None:
     """Refuse knobs that would be without effect, as on images of a folder those of images in memory; and images of another shape."""
     if network.init == "gaussian" and network.init_std is None:
         raise ValueError("network.init=gaussian needs network.init_std")
-    of_folders = {"image_size": data.image_size, "colour_jitter": data.colour_jitter}
+    is_grey = data.name != "image_folder" and len(EXAMPLES[data.name].shape) == 2
+    of_folders = {"image_size": data.image_size} | ({"colour_jitter": data.colour_jitter} if is_grey else {})
     of_memory = {"binarize_at": data.binarize_at, "crop_padding": data.crop_padding, "evaluate_training": data.evaluate_training}
     is_folder = data.name == "image_folder"
     for name, value in (of_memory if is_folder else of_folders).items():

@@ -106,7 +106,7 @@ class BaseConfig:
     weight_decay: float = knob("its L2 coefficient", low=0, high=LARGEST_RATE)
     final_lr_ratio: float = knob("its last over first learning rate", above=0, high=1)
     drop_rate: float = knob("its dropout before the classifier", low=0, below=1)
-    colour_jitter: float = knob("its photometric distortions, where images are in a folder", low=0)
+    colour_jitter: float = knob("its photometric distortions, of colour images", low=0, high=1)
 
 
 @dataclass

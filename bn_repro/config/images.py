@@ -10,7 +10,9 @@ class ImageDataConfig(DataConfig):
     image_size: int | None = knob(
         "side of the square to which images of a folder are cropped; null of images in memory", low=32, high=1_024, unit="pixels"
     )
-    colour_jitter: float = knob("most by which brightness, contrast and saturation of images of a folder change, as a factor", low=0)
+    colour_jitter: float = knob(
+        "most by which brightness, contrast and saturation of colour training images change, as a factor", low=0, high=1
+    )
     workers: int = knob(
         "processes that decode images of a folder; 0 decodes in the training process",
         low=0,
@@ -21,6 +23,7 @@ class ImageDataConfig(DataConfig):
     binarize_at: float | None = knob("grey level in [0, 1) above which a pixel is 1; null keeps grey", low=0, below=1)
     crop_padding: int = knob("pixels by which training images are shifted at most", low=0, high=1_024, unit="pixels")
     has_flips: bool = knob("mirror training images at random")
+    is_reshuffled: bool = knob("draw a new order of the training images each epoch; false repeats the first, so that batches stay")
     evaluate_training: int | None = knob(
         "the first so many training images, neither shifted nor mirrored, whose accuracy the last measurement takes too; null takes none",
         low=1,

@@ -103,11 +103,11 @@ class FolderImages:
 class FolderBatches:
     """Give one rank's part of the training batch of any step, in `Batches`' order; steps asked for in turn are decoded ahead."""
 
-    def __init__(self, images: FolderImages, batch_size: int, seed: int, rank: int = 0, num_ranks: int = 1):
+    def __init__(self, images: FolderImages, batch_size: int, seed: int, rank: int = 0, num_ranks: int = 1, *, is_reshuffled: bool = True):
         if batch_size > len(images):
             raise ValueError(f"train.batch_size={batch_size} is more than the {len(images)} training examples")
         self.images, self.seed = replace(images, is_distorted=True), seed
-        self.keys_from = partial(keys_from, len(images), batch_size, seed, slice(rank, None, num_ranks))
+        self.keys_from = partial(keys_from, len(images), batch_size, seed, slice(rank, None, num_ranks), is_reshuffled)
         self._next_step = -1
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
@@ -117,11 +117,11 @@ class FolderBatches:
         return next(self._ahead)
 
 
-def keys_from(num_examples: int, batch_size: int, seed: int, part: slice, step: int) -> Iterator[list[Key]]:
+def keys_from(num_examples: int, batch_size: int, seed: int, part: slice, is_reshuffled: bool, step: int) -> Iterator[list[Key]]:
     """Yield what a rank decodes of every batch from `step` on, without end."""
     epoch, position = divmod(step, num_examples // batch_size)
     while True:
-        order = order_of_epoch(num_examples, seed, epoch)
+        order = order_of_epoch(num_examples, seed, epoch if is_reshuffled else 0)
         for start in range(position * batch_size, num_examples - batch_size + 1, batch_size):
             yield [(epoch, int(index)) for index in order[start : start + batch_size][part]]
         epoch, position = epoch + 1, 0

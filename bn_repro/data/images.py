@@ -78,6 +78,8 @@ class Batches:
     Args:
         crop_padding: shift each image by up to so many pixels in both directions, black coming in; 0 shifts none.
         has_flips: mirror each image left to right with probability 1/2. Both are drawn from (seed, step).
+        colour_jitter: most by which brightness, contrast and saturation of each image change, as a factor; drawn from (seed, step).
+        is_reshuffled: draw a fresh permutation each epoch; if not, each epoch has the first one, so that the same examples always meet.
         rank, num_ranks: give only every `num_ranks`-th example of a batch, from the one numbered `rank` on.
     """
 
@@ -90,11 +92,15 @@ class Batches:
         has_flips: bool = False,
         rank: int = 0,
         num_ranks: int = 1,
+        *,
+        colour_jitter: float = 0.0,
+        is_reshuffled: bool = True,
     ):
         if batch_size > len(images):
             raise ValueError(f"train.batch_size={batch_size} is more than the {len(images)} training examples")
         self.images, self.batch_size, self.seed = images, batch_size, seed
-        self.crop_padding, self.has_flips = crop_padding, has_flips
+        self.crop_padding, self.has_flips, self.colour_jitter = crop_padding, has_flips, colour_jitter
+        self.is_reshuffled = is_reshuffled
         self.part = slice(rank, None, num_ranks)
         self.steps_per_epoch = len(images) // batch_size
         self._epoch, self._order = -1, torch.empty(0)
@@ -102,18 +108,23 @@ class Batches:
     def at(self, step: int) -> tuple[Tensor, Tensor]:
         epoch, position = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
-            order = order_of_epoch(len(self.images), self.seed, epoch)
+            order = order_of_epoch(len(self.images), self.seed, epoch if self.is_reshuffled else 0)
             self._epoch, self._order = epoch, torch.from_numpy(order).to(self.images.labels.device)
         index = self._order[position * self.batch_size : (position + 1) * self.batch_size]
         if self.part.step > 1:
             index = index[self.part]
-        if not (self.crop_padding or self.has_flips):
+        if not (self.crop_padding or self.has_flips or self.colour_jitter):
             return self.images.at(index)
         random = np.random.default_rng([self.seed, epoch, position])
         shifts = random.integers(-self.crop_padding, self.crop_padding + 1, (2, self.batch_size))[:, self.part]
         is_flipped = random.random(self.batch_size)[self.part] < (0.5 if self.has_flips else 0)
         pixels = shifted_and_flipped(self.images.pixels, index, torch.from_numpy(shifts), torch.from_numpy(is_flipped))
-        return self.images.as_floats(pixels), self.images.labels.index_select(0, index)
+        labels = self.images.labels.index_select(0, index)
+        if not self.colour_jitter:
+            return self.images.as_floats(pixels), labels
+        factors = random.uniform(1 - self.colour_jitter, 1 + self.colour_jitter, (3, self.batch_size))[:, self.part]
+        pixels = with_other_colours(pixels, torch.from_numpy(factors).float().to(pixels.device))
+        return self.images.as_floats(pixels), labels
 
 
 def order_of_epoch(num_examples: int, seed: int, epoch: int) -> np.ndarray:
@@ -132,6 +143,19 @@ def shifted_and_flipped(pixels: Tensor, index: Tensor, shifts: Tensor, is_flippe
     taken = pixels.flatten(0, 2).index_select(0, places.flatten())  # one row per place; indexing by three tensors is slow
     taken[~is_inside.flatten()] = 0
     return taken.view(len(index), *pixels.shape[1:])
+
+
+def with_other_colours(pixels: Tensor, factors: Tensor) -> Tensor:
+    """Return colour images (B, H, W, 3) with brightness, contrast and saturation multiplied by factors (3, B), as floats in [0, 255]."""
+    brightness, contrast, saturation = factors[:, :, None, None, None]
+    x = (pixels.float() * brightness).clamp_(0, 255)
+    x = torch.lerp(grey(x).mean((1, 2, 3), keepdim=True), x, contrast).clamp_(0, 255)
+    return torch.lerp(grey(x), x, saturation).clamp_(0, 255)
+
+
+def grey(x: Tensor) -> Tensor:
+    """Return the luma (B, H, W, 1) of ITU-R 601 of colour images (B, H, W, 3)."""
+    return x @ x.new_tensor([[0.299], [0.587], [0.114]])
 
 
 def load_images(config: ImageDataConfig, device: torch.device) -> tuple[Images, Images]:

@@ -26,10 +26,20 @@ def image_task(config: Config, device: torch.device) -> Task:
     data, batch_size, seed = config.data, config.train.batch_size, config.seed
     if data.name == "image_folder":
         training, images = load_image_folder(data, device)
-        batches = FolderBatches(training, batch_size, seed, rank(), num_ranks())
+        batches = FolderBatches(training, batch_size, seed, rank(), num_ranks(), is_reshuffled=data.is_reshuffled)
     else:
         training, images = load_images(data, device)
-        batches = Batches(training, batch_size, seed, data.crop_padding, data.has_flips, rank(), num_ranks())
+        batches = Batches(
+            training,
+            batch_size,
+            seed,
+            data.crop_padding,
+            data.has_flips,
+            rank(),
+            num_ranks(),
+            colour_jitter=data.colour_jitter,
+            is_reshuffled=data.is_reshuffled,
+        )
 
     def closing_measures(network: nn.Module, loss: float, poll: Poll) -> dict[str, Any]:
         x, _ = images.between(0, config.probe.batch_size)

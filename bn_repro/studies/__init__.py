@@ -2,6 +2,7 @@
 
 from bn_repro.studies import (
     batch_size,
+    changes,
     covariate_shift,
     depth,
     dropout,
@@ -20,6 +21,7 @@ from bn_repro.verdicts.claim import Claim
 
 STUDIES: tuple[Study, ...] = (
     inception.STUDY,
+    changes.STUDY,
     initialization.STUDY,
     learning_rates.STUDY,
     sigmoid_network.STUDY,

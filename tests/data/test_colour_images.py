@@ -3,8 +3,9 @@
 import pytest
 import torch
 from torch.nn import functional as F
+from torchvision.transforms.v2 import functional
 
-from bn_repro.data.images import Batches, Images, shifted_and_flipped
+from bn_repro.data.images import Batches, Images, shifted_and_flipped, with_other_colours
 
 
 @pytest.fixture
@@ -55,3 +56,30 @@ def test_shifts_and_flips_are_spread_evenly(images):
     places = x.mean(0)  # the mark is at row 2 - shift; at column 1 - shift, or mirrored at 3 + shift
     assert places[1:4].sum(1).tolist() == pytest.approx([1 / 3] * 3, abs=0.06)
     assert places.sum(0).tolist() == pytest.approx([1 / 6, 1 / 6, 1 / 3, 1 / 6, 1 / 6], abs=0.06)
+
+
+def test_colours_change_as_torchvision_changes_them(images):
+    factors = torch.tensor([[0.7, 1.3, 1.0], [1.2, 0.6, 1.0], [0.5, 1.4, 1.0]])
+    found = with_other_colours(images.pixels[:3], factors) / 255
+    for number, (brightness, contrast, saturation) in enumerate(factors.T.tolist()):
+        expected = functional.adjust_brightness(images.pixels[number].permute(2, 0, 1) / 255, brightness)
+        expected = functional.adjust_saturation(functional.adjust_contrast(expected, contrast), saturation)
+        torch.testing.assert_close(found[number].permute(2, 0, 1), expected, atol=1e-3, rtol=0)
+    torch.testing.assert_close(found[2], images.pixels[2] / 255)
+
+
+def test_colours_are_a_function_of_seed_and_step_and_leave_the_rest(images):
+    def make(colour_jitter: float, **part: int) -> Batches:
+        return Batches(images, 10, 3, crop_padding=2, has_flips=True, colour_jitter=colour_jitter, **part)
+
+    assert torch.equal(make(0.4).at(5)[0], make(0.4).at(5)[0])
+    assert not torch.equal(make(0.4).at(5)[0], make(0.2).at(5)[0])
+    torch.testing.assert_close(make(1e-9).at(5)[0], make(0.0).at(5)[0], atol=1e-4, rtol=1e-4)  # the same shifts and mirrors
+    x, y = make(0.4, rank=1, num_ranks=2).at(5)
+    assert torch.equal(x, make(0.4).at(5)[0][1::2]) and torch.equal(y, make(0.4).at(5)[1][1::2])
+
+
+def test_images_that_are_not_reshuffled_meet_again(images):
+    fixed, fresh = (Batches(images, 10, 0, is_reshuffled=is_reshuffled) for is_reshuffled in (False, True))
+    assert torch.equal(fixed.at(0)[1], fresh.at(0)[1]) and torch.equal(fixed.at(0)[1], fixed.at(6)[1])
+    assert not torch.equal(fresh.at(0)[1], fresh.at(6)[1])

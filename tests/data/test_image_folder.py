@@ -13,7 +13,7 @@ from PIL import Image
 
 from bn_repro.checks.runs import check
 from bn_repro.data.fetch import DataUnavailable
-from bn_repro.data.image_folder import FolderBatches, load_image_folder
+from bn_repro.data.image_folder import FolderBatches, keys_from, load_image_folder
 from bn_repro.experiments import supervised
 from bn_repro.records.record import FINISHED, Run, run_folder
 
@@ -70,6 +70,12 @@ def test_ranks_share_a_batch(folder):
 def test_an_epoch_shows_no_image_twice(folder):
     keys = [key for batch in itertools.islice(batches(folder).keys_from(0), 2 * (NUM_TRAINING // 8)) for key in batch]
     assert len(set(keys)) == len(keys) == 2 * 24 and [epoch for epoch, _ in keys] == [0] * 24 + [1] * 24
+
+
+def test_an_epoch_that_is_not_reshuffled_has_the_same_batches(folder):
+    found = batches(folder)
+    keys = [key for batch in itertools.islice(keys_from(NUM_TRAINING, 8, found.seed, slice(None), False, 0), 6) for key in batch]
+    assert [index for _, index in keys[:24]] == [index for _, index in keys[24:48]] and [epoch for epoch, _ in keys[24:48]] == [1] * 24
 
 
 def test_evaluation_takes_one_central_crop(folder):
