@@ -9,7 +9,7 @@ if __name__ == "__main__":
 
 from bn_repro.checks.arguments import Parser, answer, one_of, positive
 
-SUBJECTS = ("sigmoid_mlp", "inception", "virtual_batch_norm", "evolution", "logging", "gpu", "mistake")
+SUBJECTS = ("sigmoid_mlp", "inception", "norms", "evolution", "logging", "gpu", "mistake")
 
 
 def parse() -> argparse.Namespace:

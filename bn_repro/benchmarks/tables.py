@@ -15,8 +15,8 @@ from bn_repro.benchmarks.evolution import compare_playing, frames_per_second
 from bn_repro.benchmarks.inception import compare_inception, compare_on_gpu
 from bn_repro.benchmarks.logging_tax import MAX_MEGABYTES, MAX_RANK_ERROR, compare_logging, megabytes_added, rank_errors_after
 from bn_repro.benchmarks.sigmoid_mlp import compare_sigmoid_mlp
+from bn_repro.benchmarks.norms import compare_norms
 from bn_repro.benchmarks.timing import Comparison
-from bn_repro.benchmarks.virtual_batch_norm import compare_virtual_batch_norm
 from bn_repro.data.images import load_images
 from bn_repro.launcher.grids import configs_of
 
@@ -37,8 +37,8 @@ def measure(subjects: Collection[str], rounds: int) -> None:
         config = next(config for config in configs_of(INCEPTION) if config.arm == "bn_x5")
         rows = compare_inception(config, load_images(config.data, cpu)[0], rounds)
         show(f"small Inception, {rounds} rounds in turn, one thread", rows, console)
-    if "virtual_batch_norm" in subjects:
-        show(f"virtual batch norm, {rounds} rounds in turn, one thread", compare_virtual_batch_norm(rounds), console)
+    if "norms" in subjects:
+        show(f"norms, {rounds} rounds in turn, one thread", compare_norms(rounds), console)
     if "evolution" in subjects:
         for config in {config.game.name: config for config in configs_of(EVOLUTION)}.values():
             title = f"{config.game.name}, {frames_per_second(config):,.0f} frames a second on one core by the emulators alone"
@@ -53,6 +53,8 @@ def measure(subjects: Collection[str], rounds: int) -> None:
         print(f"the recorder adds {megabytes_added(inception, images.shape):.0f} MB to the small Inception (at most {MAX_MEGABYTES})")
     if "gpu" in subjects and torch.cuda.is_available():
         show(f"Inception on {torch.cuda.get_device_name()}, {rounds} rounds in turn", compare_on_gpu(rounds), console)
+        on_gpu = compare_norms(rounds, device="cuda", settle=torch.cuda.synchronize)
+        show(f"norms on {torch.cuda.get_device_name()}, {rounds} rounds in turn", on_gpu, console)
     elif "gpu" in subjects:
         print("Inception on a GPU: NOT RUN, there is none here")
     if "mistake" in subjects:
