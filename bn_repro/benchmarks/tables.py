@@ -14,8 +14,8 @@ from rich.table import Table
 from bn_repro.benchmarks.evolution import compare_playing, frames_per_second
 from bn_repro.benchmarks.inception import compare_inception, compare_on_gpu
 from bn_repro.benchmarks.logging_tax import MAX_MEGABYTES, MAX_RANK_ERROR, compare_logging, megabytes_added, rank_errors_after
-from bn_repro.benchmarks.sigmoid_mlp import compare_sigmoid_mlp
 from bn_repro.benchmarks.norms import compare_norms
+from bn_repro.benchmarks.sigmoid_mlp import compare_sigmoid_mlp
 from bn_repro.benchmarks.timing import Comparison
 from bn_repro.data.images import load_images
 from bn_repro.launcher.grids import configs_of
