@@ -37,12 +37,14 @@ def truncated(path):
 
 
 VERSION = b'"python": "'
+COUNT = b'"num_parameters": '
 
 
 def one_bit(path):
     content = bytearray(path.read_bytes())
-    version = content.find(VERSION)  # of a machine's file: a digit, so that it stays one that can be read
-    content[version + len(VERSION) if version >= 0 else len(content) // 2] ^= 1
+    # Of a machine's file and of a summary a digit, so that it stays one that can be read, and the same one each time.
+    places = [content.find(before) + len(before) for before in (VERSION, COUNT) if before in content]
+    content[places[0] if places else len(content) // 2] ^= 1
     path.write_bytes(content)
 
 

@@ -151,7 +151,7 @@ def test_every_file_name_of_a_run_is_spelled_in_the_records_package():
     from bn_repro.records import files
 
     names = [files.CONFIG, files.ENVIRONMENT, files.METRICS, files.ACTIVATIONS, files.CORRECT, files.WEIGHTS, files.SUMMARY]
-    names += [files.VOCABULARY, files.FEATURES]
+    names += [files.PREDICTIONS, files.VOCABULARY, files.FEATURES]
     for module, path in MODULES.items():
         if module == "records.files":
             continue

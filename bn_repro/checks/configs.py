@@ -135,7 +135,8 @@ def check_images(data: ImageDataConfig, network: ImageNetworkConfig) -> None:
         raise ValueError("network.init=gaussian needs network.init_std")
     is_grey = data.name != "image_folder" and len(EXAMPLES[data.name].shape) == 2
     of_folders = {"image_size": data.image_size} | ({"colour_jitter": data.colour_jitter} if is_grey else {})
-    of_memory = {"binarize_at": data.binarize_at, "crop_padding": data.crop_padding, "evaluate_training": data.evaluate_training}
+    names = ("binarize_at", "crop_padding", "evaluate_training", "kept_predictions", "crop_scales")
+    of_memory = {name: getattr(data, name) for name in names}
     is_folder = data.name == "image_folder"
     for name, value in (of_memory if is_folder else of_folders).items():
         if value:
@@ -145,6 +146,9 @@ def check_images(data: ImageDataConfig, network: ImageNetworkConfig) -> None:
     shape = (3, data.image_size, data.image_size) if is_folder else EXAMPLES[data.name].shape
     if data.crop_padding >= shape[-1]:
         raise ValueError(f"data.crop_padding={data.crop_padding} shifts images of {shape[-1]} pixels out of sight")
+    if data.crop_scales and (len(shape) < 3 or min(data.crop_scales) < shape[-1]):
+        wanted = f"at least {shape[-1]}, the side of an image" if len(shape) == 3 else "[] of grey images"
+        raise ValueError(f"data.crop_scales=[{','.join(map(str, data.crop_scales))}] must be {wanted}")
     if isinstance(network, InceptionConfig):
         check_inception(network, shape, data.name)
 
@@ -186,6 +190,8 @@ def too_many(config: Config) -> Iterator[tuple[str, str]]:
             yield "probe.batch_size", f"is more than {there}"
         if (data.evaluate_size or 0) > number:
             yield "data.evaluate_size", f"is more than {there}"
+        if (getattr(data, "kept_predictions", None) or 0) > number:
+            yield "data.kept_predictions", f"is more than {there}"
         if (getattr(data, "evaluate_training", None) or 0) > num_training(config):
             yield "data.evaluate_training", f"is more than the {num_training(config)} training examples of {data.name}"
     if not isinstance(network, ImageNetworkConfig):
@@ -205,6 +211,8 @@ def without_effect(config: Config) -> Iterator[tuple[str, str]]:
         yield "train.final_lr_ratio", "with train.schedule=constant"
     if getattr(network, "init", "gaussian") != "gaussian":
         yield "network.init_std", f"with network.init={network.init}"
+    if getattr(network, "init", None) == "gaussian":
+        yield "network.init_gain", "with network.init=gaussian"
     if train.schedule != "slanted_triangular":
         yield "train.warmup", f"with train.schedule={train.schedule}"
     if train.optimizer != "adamw":
@@ -225,6 +233,8 @@ def without_effect(config: Config) -> Iterator[tuple[str, str]]:
             yield f"network.{name}", f"with norm={network.norm}"
     if network.norm not in VIRTUAL_NORMS:
         yield "train.reference_size", f"with norm={network.norm}"
+    if getattr(data, "kept_predictions", None) is None:
+        yield "data.crop_scales", "with data.kept_predictions=null"
     if data.name != "image_folder":
         yield "data.workers", f"with data.name={data.name}"
     if data.evaluate_on == "test" and isinstance(data, ImageDataConfig):

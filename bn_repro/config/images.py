@@ -30,6 +30,18 @@ class ImageDataConfig(DataConfig):
         high=MOST,
         unit="examples",
     )
+    kept_predictions: int | None = knob(
+        "the first so many evaluated images of which the record keeps the trained network's probabilities; null keeps none",
+        low=1,
+        high=MOST,
+        unit="examples",
+    )
+    crop_scales: list[int] = knob(
+        "shorter sides to which these are resampled for crops, whose mean probabilities are kept too; [] takes no crops",
+        low=1,
+        high=4_096,
+        unit="pixels",
+    )
 
 
 @dataclass
@@ -37,6 +49,7 @@ class ImageNetworkConfig(NetworkConfig):
     nonlinearity: str = knob("the nonlinearity g", choices=NONLINEARITIES)
     init: str = knob("distribution of the initial weights", choices=INITS)
     init_std: float | None = knob("standard deviation of gaussian initial weights; null with another init", above=0)
+    init_gain: float = knob("factor of the standard deviation of he's and xavier's initial weights", above=0)
 
 
 @dataclass

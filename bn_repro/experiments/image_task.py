@@ -8,9 +8,13 @@ from torch import nn
 from bn_repro.config import Config
 from bn_repro.data.image_folder import FolderBatches, load_image_folder
 from bn_repro.data.images import Batches, load_images
+from bn_repro.experiments.predictions import predictions
 from bn_repro.experiments.tasks import Poll, Task
 from bn_repro.networks import build_network
 from bn_repro.probes import folding_error, scale_invariance_errors
+from bn_repro.records import files
+from bn_repro.records.packing import packed
+from bn_repro.records.record import run_folder
 from bn_repro.training.distributed import num_ranks, rank
 from bn_repro.training.loop import evaluate
 
@@ -49,6 +53,10 @@ def image_task(config: Config, device: torch.device) -> Task:
         if data.evaluate_training is not None:
             learnt = training.first(data.evaluate_training)
             measures["training_accuracy"] = evaluate(network, learnt, poll, data.evaluate_batch).accuracy
+        if data.kept_predictions is not None:
+            kept = predictions(network, images.first(data.kept_predictions), data.crop_scales, data.evaluate_batch, poll)
+            if rank() == 0:
+                files.write_atomically(run_folder(config) / files.PREDICTIONS, packed(kept))
         return measures
 
     network = build_network(config.network, images.shape, data.num_classes, seed).to(device)

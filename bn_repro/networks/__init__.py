@@ -50,5 +50,5 @@ def build_network(config: ImageNetworkConfig, image_shape: tuple[int, ...], num_
         assert config.init_std is not None, "checked with the config"
         init_gaussian(network, generator, config.init_std)
     else:
-        {"he": init_he, "xavier": init_xavier}[config.init](network, generator)
+        {"he": init_he, "xavier": init_xavier}[config.init](network, generator, config.init_gain)
     return network

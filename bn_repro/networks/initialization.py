@@ -16,14 +16,22 @@ def init_gaussian(network: nn.Module, generator: torch.Generator | None, std: fl
     init_weights(network, partial(nn.init.normal_, std=std, generator=generator))
 
 
-def init_he(network: nn.Module, generator: torch.Generator | None) -> None:
-    """Fill the weights with N(0, 2 / fan_in) (He et al. 2015); else as `init_gaussian`."""
-    init_weights(network, partial(nn.init.kaiming_normal_, nonlinearity="relu", generator=generator))
+def init_he(network: nn.Module, generator: torch.Generator | None, gain: float = 1.0) -> None:
+    """Fill the weights with N(0, 2 / fan_in) (He et al. 2015), their deviation times `gain`; else as `init_gaussian`."""
+    init_weights(network, scaled(partial(nn.init.kaiming_normal_, nonlinearity="relu", generator=generator), gain))
 
 
-def init_xavier(network: nn.Module, generator: torch.Generator | None) -> None:
-    """Fill the weights with N(0, 2 / (fan_in + fan_out)), for sigmoid and tanh (Glorot & Bengio 2010); else as `init_gaussian`."""
-    init_weights(network, partial(nn.init.xavier_normal_, generator=generator))
+def init_xavier(network: nn.Module, generator: torch.Generator | None, gain: float = 1.0) -> None:
+    """Fill the weights with N(0, 2 / (fan_in + fan_out)), for sigmoid and tanh (Glorot & Bengio 2010); else as `init_he`."""
+    init_weights(network, scaled(partial(nn.init.xavier_normal_, generator=generator), gain))
+
+
+def scaled(fill: Callable[[Tensor], Tensor], gain: float) -> Callable[[Tensor], Tensor]:
+    @torch.no_grad()
+    def fill_and_scale(weight: Tensor) -> Tensor:
+        return fill(weight).mul_(gain)
+
+    return fill if gain == 1 else fill_and_scale
 
 
 def init_weights(network: nn.Module, fill: Callable[[Tensor], Tensor]) -> None:

@@ -16,7 +16,7 @@ EXTENT_FIELDS = {"config": str, "rows": int, "rows_sha256": str, "activation_rec
 CHECKSUM_LENGTH = 16  # hexadecimal digits
 # Knobs that say where and how fast, not what: equal runs may differ in them.
 PLACES = re.compile(r"results_folder|name|threads|data\.(folder|workers|evaluate_batch)|train\.checkpoint_every|wandb\..*")
-DIGESTED = (files.ACTIVATIONS, files.CORRECT, files.WEIGHTS, files.VOCABULARY, files.FEATURES)  # beside the rows
+DIGESTED = (files.ACTIVATIONS, files.CORRECT, files.PREDICTIONS, files.WEIGHTS, files.VOCABULARY, files.FEATURES)  # beside the rows
 
 
 class Extent:

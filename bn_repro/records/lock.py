@@ -12,7 +12,7 @@ from bn_repro.records.damage import Damaged, check_kind
 
 OF_A_RUN = (
     *(files.CONFIG, files.ENVIRONMENT, files.METRICS, files.ACTIVATIONS, files.CORRECT, files.WEIGHTS, files.SUMMARY, files.ERROR),
-    *(files.VOCABULARY, files.FEATURES),
+    *(files.PREDICTIONS, files.VOCABULARY, files.FEATURES),
 )
 OF_ANY_NAME = "|".join([*map(re.escape, OF_A_RUN), r"step-\d+-\w+\.pt"])
 UNFINISHED = re.compile(rf"\.({OF_ANY_NAME})\.\w{{8}}")  # as `write_atomically` names a file at first

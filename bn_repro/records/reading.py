@@ -15,6 +15,7 @@ from bn_repro.records.extent import RECORD, digest_of_summary
 from bn_repro.records.packing import array_in, unpacked
 
 T = TypeVar("T")
+LABELS, SINGLE, CROPS = "labels", "single", "crops"  # of predictions
 NUMBER = int | float
 NESTING, MAX_NESTING = "-?[{", 1000  # what can begin a level on the same line
 ENVIRONMENT_FIELDS = {
@@ -110,6 +111,22 @@ def read_bits(path: Path, num: int) -> np.ndarray:
         if packed.dtype != np.uint8 or packed.shape != ((num + 7) // 8,):
             raise ValueError(f"it does not hold {num} bits")
         return np.unpackbits(packed, count=num).astype(bool)
+
+    return parsed(path, parse)
+
+
+def read_predictions(path: Path, num: int) -> dict[str, np.ndarray]:
+    """Return labels (num,), and probabilities (num, classes) of the images as they are and, where there are such, of crops."""
+
+    def parse(content: bytes) -> dict[str, np.ndarray]:
+        arrays = unpacked(content)
+        probabilities = {name: array / 255 for name, array in arrays.items() if name in (SINGLE, CROPS)}
+        if LABELS not in arrays or SINGLE not in probabilities:
+            raise ValueError(f"it has no {LABELS if LABELS not in arrays else SINGLE}")
+        for array in (*probabilities.values(), arrays[LABELS][:, None]):
+            if array.ndim != 2 or len(array) != num:
+                raise ValueError(f"it does not hold {num} predictions")
+        return {LABELS: arrays[LABELS], **probabilities}
 
     return parsed(path, parse)
 

@@ -11,7 +11,16 @@ from bn_repro.config import RunConfig, differences
 from bn_repro.records import archive, files
 from bn_repro.records.damage import Damaged, Missing
 from bn_repro.records.extent import RECORD
-from bn_repro.records.reading import flatten, read_activations, read_bits, read_config, read_environment, read_rows, read_summary
+from bn_repro.records.reading import (
+    flatten,
+    read_activations,
+    read_bits,
+    read_config,
+    read_environment,
+    read_predictions,
+    read_rows,
+    read_summary,
+)
 from bn_repro.records.soundness import check_finished
 
 FINISHED, DIVERGED, STOPPED_AT_CHANCE = "finished", "diverged", "stopped at chance"
@@ -100,6 +109,12 @@ class Run:
         """Return (N,) bool, of each test image whether the trained network is right; None of a diverged run, or of one that kept none."""
         path = self.folder / files.CORRECT
         return read_bits(path, self.summary["num_test_images"]) if archive.exists(path) else None
+
+    @cached_property
+    def predictions(self) -> dict[str, np.ndarray]:
+        """Return labels (N,) and probabilities (N, classes) of the images as they are, and averaged over crops; empty if none are kept."""
+        path = self.folder / files.PREDICTIONS
+        return read_predictions(path, self.config["data.kept_predictions"]) if archive.exists(path) else {}
 
     def column(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Return (steps, values) of one metric over the rows that have it."""

@@ -15,12 +15,13 @@ from bn_repro.records.reading import (
     read_bits,
     read_config,
     read_environment,
+    read_predictions,
     read_rows,
     read_summary,
 )
 
 FOR_USE = (files.WEIGHTS, files.VOCABULARY, files.FEATURES)  # no number of a report is read from them, and they are not published
-CHECKED = (files.CONFIG, files.ENVIRONMENT, files.METRICS, files.ACTIVATIONS, files.CORRECT, *FOR_USE, files.SUMMARY)
+CHECKED = (files.CONFIG, files.ENVIRONMENT, files.METRICS, files.ACTIVATIONS, files.CORRECT, files.PREDICTIONS, *FOR_USE, files.SUMMARY)
 LAST_KNOB = "wandb.folder"  # of the file: without it the end is missing
 
 
@@ -81,6 +82,8 @@ def check_cadence(folder: Path, summary: dict[str, Any]) -> None:
         check_steps(folder / files.ACTIVATIONS, steps, steps_of_activations(config, summary["steps"]))
     if "num_test_images" in summary:
         read_bits(folder / files.CORRECT, summary["num_test_images"])
+        if config.get("data.kept_predictions") is not None:
+            read_predictions(folder / files.PREDICTIONS, config["data.kept_predictions"])
 
 
 def check_steps(path: Path, found: list[int], expected: list[int]) -> None:

@@ -7,7 +7,9 @@ from bn_repro.records import archive, files
 from bn_repro.records.extent import RECORD, checksum, digest_of_summary
 from bn_repro.records.packing import packed, unpacked
 
-PUBLISHED = (files.CONFIG, files.ENVIRONMENT, files.METRICS, files.ACTIVATIONS, files.CORRECT, files.SUMMARY)  # no weights
+PUBLISHED = (  # no weights
+    *(files.CONFIG, files.ENVIRONMENT, files.METRICS, files.ACTIVATIONS, files.CORRECT, files.PREDICTIONS, files.SUMMARY),
+)
 UNITS, SHOWN_PLACE = "unit_percentiles", "after_norm"  # Figures 1b and 1c show units of the last layer's
 LEFT_OUT = ("after_nonlinearity/histogram", "after_nonlinearity/range")  # the largest, and nothing reads them
 

@@ -22,6 +22,7 @@ DAMAGES = {
     files.METRICS: ANY_FILE | ROWS,
     files.ACTIVATIONS: ANY_FILE | ARRAYS,
     files.CORRECT: ANY_FILE,
+    files.PREDICTIONS: ANY_FILE | ARRAYS,
     files.CHECKPOINTS: ANY_FILE | STATES,  # of the newest
 }
 NOT_THERE = ("absent", "a_link_to_nothing")
@@ -29,7 +30,7 @@ SECONDS = 10  # of a processor, for one case
 
 
 def small(folder):
-    config = smoke("norm=batch", "train.momentum=0.9", "network.depth=1")
+    config = smoke("norm=batch", "train.momentum=0.9", "network.depth=1", "data.kept_predictions=20")
     train = dataclasses.replace(config.train, steps=3, eval_every=1, checkpoint_every=1, population_batches=2)
     probe = dataclasses.replace(config.probe, every=1, batch_size=20)
     return dataclasses.replace(config, name="batch-s0", results_folder=str(folder), train=train, probe=probe)
@@ -38,7 +39,9 @@ def small(folder):
 def numbers(config):
     folder = run_folder(config)
     summary = {name: value for name, value in Run(folder).summary.items() if name not in ("seconds", "steps_per_second", "peak_memory_mb")}
-    return [(folder / name).read_bytes() for name in (files.METRICS, files.ACTIVATIONS, files.WEIGHTS, files.CORRECT)], summary
+    return [
+        (folder / name).read_bytes() for name in (files.METRICS, files.ACTIVATIONS, files.WEIGHTS, files.CORRECT, files.PREDICTIONS)
+    ], summary
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +81,8 @@ def test_a_run_under_way_goes_on_to_the_same_numbers_or_stops_with_a_line(made, 
         assert numbers(config) == made[2] and Run(run_folder(config)).damage is None
         is_harmless = damage in NOT_THERE and name in (files.ENVIRONMENT, files.CHECKPOINTS)
         assert len(said) <= 1 if is_harmless or damage == "one_bit" else len(said) == 1 and name in said[0] and "is damaged" in said[0]
+    elif code == 2:  # a bit of a knob's value: another config
+        assert (name, damage) == (files.CONFIG, "one_bit") and len(said) == 1 and "holds a run of another config" in said[0]
     else:
         assert code == 1 and len(said) == 1 and said[0].startswith("error: ") and name in said[0], said
         assert said[0].endswith("; delete it or the folder")
@@ -88,7 +93,8 @@ def test_a_run_under_way_goes_on_to_the_same_numbers_or_stops_with_a_line(made, 
 
 
 @pytest.mark.parametrize(
-    "name, damage", cases(files.SUMMARY, files.CONFIG, files.ENVIRONMENT, files.METRICS, files.ACTIVATIONS, files.CORRECT)
+    "name, damage",
+    cases(files.SUMMARY, files.CONFIG, files.ENVIRONMENT, files.METRICS, files.ACTIVATIONS, files.CORRECT, files.PREDICTIONS),
 )
 def test_a_finished_run_is_not_taken_for_whole(made, tmp_path, capfd, name, damage):
     """By a report neither, nor by one that finds no digests, as in older records."""
@@ -114,7 +120,7 @@ def test_a_finished_run_is_not_taken_for_whole(made, tmp_path, capfd, name, dama
         assert damage in ("one_bit", "another_number") or [damage.path for damage in damage_in(tmp_path, "smoke")] == [path]
 
 
-@pytest.mark.parametrize("name", [files.CONFIG, files.ENVIRONMENT, files.METRICS, files.ACTIVATIONS, files.CORRECT])
+@pytest.mark.parametrize("name", [files.CONFIG, files.ENVIRONMENT, files.METRICS, files.ACTIVATIONS, files.CORRECT, files.PREDICTIONS])
 def test_a_finished_run_without_a_file_is_done_again(made, tmp_path, capfd, name):
     config, path = damaged_copy(made[0], tmp_path, name, "absent")
     assert run_here(config) == 0 and numbers(config) == made[2]

@@ -2,12 +2,18 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from composed import composed
+from safetensors.torch import load_file
 
+from bn_repro.data.crops import crops_of
 from bn_repro.data.images import load_images
 from bn_repro.experiments import supervised
+from bn_repro.networks import build_network
+from bn_repro.records import files
+from bn_repro.records.reading import CROPS, LABELS, SINGLE
 from bn_repro.records.record import Run, run_folder
 from bn_repro.training.loop import evaluate
 
@@ -32,6 +38,23 @@ def test_training_watches_the_first_images_and_the_summary_takes_all(tmp_path):
     whole = supervised.run(smoke_in(tmp_path / "whole", "data.evaluate_size=null"))
     assert summary["accuracy_moving_averages"] == whole["accuracy_moving_averages"]
     assert summary["accuracy"] == whole["accuracy"]
+
+
+def test_predictions_are_kept_of_images_and_of_their_crops(tmp_path):
+    config = smoke_in(tmp_path, "data.kept_predictions=30", "data.crop_scales=[36,40]")
+    supervised.run(config)
+    run = Run(run_folder(config))
+    network = build_network(config.network, (3, 32, 32), 10, 0).eval()
+    network.load_state_dict(load_file(run.folder / files.WEIGHTS))
+    x, y = load_images(config.data, torch.device("cpu"))[1].between(0, 30)
+    assert run.predictions[LABELS].tolist() == y.tolist()
+    with torch.no_grad():
+        single = network(x).softmax(1)
+        of_crops = torch.stack([network(crop).softmax(1) for crop in crops_of(x, 32, (36, 40))]).mean(0)
+    assert run.predictions[SINGLE] == pytest.approx(single.numpy(), abs=0.6 / 255)
+    assert run.predictions[CROPS] == pytest.approx(of_crops.numpy(), abs=0.6 / 255)
+    assert run.predictions.keys() == {LABELS, SINGLE, CROPS}
+    assert not np.array_equal(run.predictions[CROPS], run.predictions[SINGLE])
 
 
 def test_bfloat16_trains_close_to_float32_and_keeps_float32_weights(tmp_path):

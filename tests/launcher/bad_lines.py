@@ -183,7 +183,8 @@ def what_does_not_go_together() -> Iterator[tuple[str, ...]]:
         "data.validation_size=300", "data.split_seed=1", "probe.every=0 probe.num_units=3", "base.lr=0.5", "train.lr=${nope}",
         "train.lr=${train.lr}", "train.lr=${train.momentum}", "train.lr=${oc.env:NO_SUCH_VARIABLE}", "train.lr=${times:1}", "train.lr=???",
         "seed=${seed}", "controls=[]", "data=image_folder", "data=imagenet", "train.row_spacing=1", "train.stop_at_chance=60",
-        "network.drop_rate=1", "data.evaluate_training=0", "data.evaluate_training=1201",
+        "network.drop_rate=1", "data.evaluate_training=0", "data.evaluate_training=1201", "data.kept_predictions=601",
+        "data.crop_scales=[40]", "data.kept_predictions=10 data.crop_scales=[40]", "network.init_gain=2",
     )  # fmt: skip
     for overrides in sigmoid_mlp:
         names = {override.split("=")[0] for override in overrides.split()}
@@ -197,7 +198,8 @@ def what_does_not_go_together() -> Iterator[tuple[str, ...]]:
     for overrides in ("train.lr=0.5", "train.steps=5", "probe.batch_size=7", "network.penalties=[]", "norm=batch"):
         yield (*LINES_OF["bag_of_words"], *overrides.split())
     for overrides in ("network.per_activation_size=7", "data=synthetic", "network=sigmoid_mlp network.width=0.5",
-                      "network.stem=separable network.stem_stride=12", "base.drop_rate=0.3", "network.width=16.5"):  # fmt: skip
+                      "network.stem=separable network.stem_stride=12", "base.drop_rate=0.3", "network.width=16.5",
+                      "data.kept_predictions=5 data.crop_scales=[31]", "network.init_gain=0"):  # fmt: skip
         yield (*LINES_OF["inception"], *overrides.split())
     for overrides in ("game.name=pomg", "network.norm=group", "train.population=7", "train.truncation=2", "train.algorithm=ga",
                       "train.lr=null", "probe.every=1 probe.policies=5", "train.eval_every=2 probe.every=3", "data=mnist",

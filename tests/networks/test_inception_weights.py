@@ -132,6 +132,14 @@ def test_initial_weights_have_the_stated_variance(init, variance):
             assert layer.bias is None or not layer.bias.any()
 
 
+@pytest.mark.parametrize("init", [init_he, init_xavier])
+def test_a_gain_is_a_factor_of_all_weights(init):
+    plain, larger = nn.Linear(5, 4), nn.Linear(5, 4)
+    init(plain, torch.Generator().manual_seed(1))
+    init(larger, torch.Generator().manual_seed(1), 1.5)
+    torch.testing.assert_close(larger.weight, 1.5 * plain.weight, rtol=1e-6, atol=0)
+
+
 def test_init_is_its_generators_alone_and_the_same_in_both_forms():
     merged, branched = Inception(10, stem="small"), Inception(10, stem="small", merge_reductions=False)
     before = torch.get_rng_state()
