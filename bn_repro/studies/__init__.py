@@ -6,6 +6,7 @@ from bn_repro.studies import (
     covariate_shift,
     depth,
     dropout,
+    ensemble,
     faulty_norm,
     identities,
     inception,
@@ -22,6 +23,7 @@ from bn_repro.verdicts.claim import Claim
 STUDIES: tuple[Study, ...] = (
     inception.STUDY,
     changes.STUDY,
+    ensemble.STUDY,
     initialization.STUDY,
     learning_rates.STUDY,
     sigmoid_network.STUDY,

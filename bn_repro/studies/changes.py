@@ -1,6 +1,5 @@
 """What does each change of section 4.2.1 bring: added alone to BN-Baseline, taken back alone from BN-x5?"""
 
-import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,12 +7,13 @@ from matplotlib.figure import Figure as Drawing
 
 from bn_repro.figures.style import COLOURS, new_figure
 from bn_repro.measures.accuracy import accuracy_difference
-from bn_repro.records.record import Run, find_runs
+from bn_repro.records.record import Run
 from bn_repro.studies.study import NO_RUNS, Answers, Drawn, Figure, Study
 from bn_repro.verdicts.claim import Claim
 from bn_repro.verdicts.judging import paired
 from bn_repro.verdicts.numbers import in_words
 from bn_repro.verdicts.rules import NOT_RUN, Above
+from bn_repro.verdicts.selection import runs_with_overrides
 from bn_repro.verdicts.statistics import Mean
 
 EXPERIMENT = "inception_changes"
@@ -56,15 +56,6 @@ def without(change: Change) -> str:
     return changed("bn_x5", change.taken_back)
 
 
-def changed_runs(root: Path, arm: str, tier: str) -> dict[int, Run]:
-    """Return by seed the complete runs of `<experiment>/<arm>,<override>,...`, with exactly these overrides."""
-    experiment, name = arm.split("/")
-    arm_name, *overrides = name.split(",")
-    pattern = re.compile(",".join([rf"{re.escape(arm_name)}-s(\d+)", *map(re.escape, overrides)]))
-    found = [(pattern.fullmatch(run.name), run) for run in find_runs(root, experiment, tier)]
-    return dict(sorted((int(match[1]), run) for match, run in found if match))
-
-
 def change_claim(id: str, says: str, paper: str, size: float, reference: str, subject: str) -> Claim:
     return Claim(
         id=f"change-{id}",
@@ -74,7 +65,7 @@ def change_claim(id: str, says: str, paper: str, size: float, reference: str, su
         unit="points",
         reference=reference,
         subject=subject,
-        select=changed_runs,
+        select=runs_with_overrides,
         measure=accuracy_difference,
         rule=Above(0, size),
     )
@@ -84,7 +75,7 @@ def gains(root: Path, tier: str) -> list[tuple[str, Mean | None, Mean | None, li
     """Return for each change its words, what it gains added alone and kept in BN-x5, in points, and the runs that say so."""
 
     def gain(reference: str, subject: str) -> tuple[Mean | None, list[Run]]:
-        pairs = list(paired(*(changed_runs(root, arm, tier) for arm in (reference, subject))).values())
+        pairs = list(paired(*(runs_with_overrides(root, arm, tier) for arm in (reference, subject))).values())
         return (accuracy_difference(pairs) if len(pairs) > 1 else None), [run for pair in pairs for run in pair]
 
     found = []

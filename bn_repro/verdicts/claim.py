@@ -17,7 +17,8 @@ class Claim:
     Args:
         says: the statement; `group` says what several claims share, once.
         paper: the number that the paper prints, or what it says instead.
-        reference, subject: `<experiment>/<arm>` of the two arms, compared seed by seed; `<experiment>/<arm>+<arm>` of several.
+        reference, subject: `<experiment>/<arm>` of the two arms, compared seed by seed; `<experiment>/<arm>+<arm>` of several, and
+            `<experiment>/<arm>,<override>` where `select` takes overrides.
         measure: from pairs of what `select` gives to a sample in `unit`; None where the records do not reach.
         rule: from a sample to a verdict.
         control: `<experiment>/<arm>` that stands for the subject in the negative control: what the claim is about is

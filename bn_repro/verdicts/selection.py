@@ -19,6 +19,14 @@ def runs_of(root: Path, arm: str, tier: str) -> dict[int, Run]:
     return dict(sorted((int(name["seed"]), run) for name, run in named_runs(root, arm, tier, NAME)))
 
 
+def runs_with_overrides(root: Path, arm: str, tier: str) -> dict[int, Run]:
+    """Return the complete runs of `<experiment>/<arm>,<override>,...`, with exactly these overrides in the order of names, by seed."""
+    experiment, name = arm.split("/")
+    arm_name, *overrides = name.split(",")
+    pattern = re.compile(",".join([rf"(?P<arm>{re.escape(arm_name)})-s(?P<seed>\d+)", *map(re.escape, overrides)]))
+    return dict(sorted((int(name["seed"]), run) for name, run in named_runs(root, f"{experiment}/{arm_name}", tier, pattern)))
+
+
 def runs_of_arms(root: Path, arms: str, tier: str) -> dict[int, tuple[Run, ...]]:
     """Return the complete runs of each arm of `<experiment>/<arm>+<arm>`, by seeds that all of them have."""
     experiment, names = arms.split("/")

@@ -9,9 +9,10 @@ from bn_repro.figures.style import as_svg
 from bn_repro.launcher.grids import configs_of
 from bn_repro.records.record import FINISHED, address_of
 from bn_repro.records.writing import RunWriter
-from bn_repro.studies.changes import BASELINE, BN_X5, CHANGES, EXPERIMENT, STUDY, changed_runs, gains, with_added, without
+from bn_repro.studies.changes import BASELINE, BN_X5, CHANGES, EXPERIMENT, STUDY, gains, with_added, without
 from bn_repro.verdicts.judging import judge_all
 from bn_repro.verdicts.rules import NOT_RUN, REPRODUCED
+from bn_repro.verdicts.selection import runs_with_overrides
 
 SEEDS = range(200, 205)
 ARMS = [BASELINE, BN_X5, *map(with_added, CHANGES), *map(without, CHANGES)]
@@ -60,7 +61,7 @@ def root(tmp_path_factory):
 
 
 def test_claims_say_what_the_runs_mean(root):
-    assert sorted(changed_runs(root, BASELINE, "long")) == list(SEEDS)
+    assert sorted(runs_with_overrides(root, BASELINE, "long")) == list(SEEDS)
     answers = {answer.id: answer for answer in judge_all(root, "long", STUDY.claims)}
     assert [answers[f"change-{id}"].estimate for id in ("shuffling-added", "shuffling-kept", "all")] == pytest.approx([2, 1, 6])
     assert answers["change-all"].verdict == REPRODUCED
