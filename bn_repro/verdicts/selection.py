@@ -7,11 +7,11 @@ from bn_repro.records.record import Run, find_runs
 
 NAME = re.compile(r"(?P<arm>[^,]+)-s(?P<seed>\d+)")  # no further overrides: a user's ablations do not count
 SWEPT_NAME = re.compile(rf"{NAME.pattern},train\.lr=(?P<lr>[^,]+)")
-MAP_NAME = re.compile(rf"{NAME.pattern},network\.init_std=(?P<std>[^,]+),train\.lr=(?P<lr>[^,]+)")
+MAP_NAME = re.compile(rf"{NAME.pattern},network\.init_(std|gain)=(?P<std>[^,]+),train\.lr=(?P<lr>[^,]+)")
 GAME_NAME = re.compile(rf"{NAME.pattern},game\.name=(?P<game>[^,]+)")
 Sweep = dict[float, Run]  # by learning rate
 Games = dict[str, Run]  # by name
-Map = dict[tuple[float, float], Run]  # by learning rate and initial standard deviation
+Map = dict[tuple[float, float], Run]  # by learning rate and initial standard deviation, or its factor
 
 
 def runs_of(root: Path, arm: str, tier: str) -> dict[int, Run]:

@@ -6,7 +6,7 @@ import pytest
 from made_up_trainings import write_training
 
 from bn_repro.studies.initialization import measures
-from bn_repro.studies.initialization.figures import figure_maps, in_a_cell
+from bn_repro.studies.initialization.figures import draw_accuracies, draw_maps, figure_maps, in_a_cell
 from bn_repro.verdicts.selection import maps_of
 
 RATES, STDS = (0.1, 1.0), (0.05, 0.5)
@@ -80,3 +80,18 @@ def test_gains_without_a_number(pairs):
 def test_the_figure_has_a_number_in_every_cell(pairs):
     words = [text.get_text() for axis in figure_maps(pairs).axes for text in axis.texts]
     assert len(words) == 12 and words.count("∞") == 4
+
+
+def test_a_map_of_factors_is_read_and_drawn(tmp_path):
+    for norm, accuracy in (("none", 0.2), ("batch", 0.4)):
+        for seed in (300, 301):
+            for gain in (0.1, 1, 10):
+                for lr in RATES:
+                    name = f"inception_map/long/{norm}-s{seed},network.init_gain={gain:g},train.lr={lr:g}"
+                    write_training(tmp_path, name, [0.1, accuracy * gain / 10], lr=lr)
+    found = maps_of(tmp_path, "inception_map/batch", "long")
+    assert sorted(found) == [300, 301] and sorted(found[300]) == [(lr, gain) for lr in RATES for gain in (0.1, 1.0, 10.0)]
+    drawn = draw_accuracies(tmp_path, "long")
+    words = [text.get_text() for axis in drawn.content.axes for text in axis.texts]
+    assert len(drawn.runs) == 24 and "40" in words and "20" in words and drawn.note == "n = 2 at every point."
+    assert draw_maps(tmp_path, "long") is None

@@ -6,11 +6,20 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure as Drawing
 
 from bn_repro.figures.style import new_figure
-from bn_repro.studies.initialization.measures import BN, LR, PLAIN, STD, MapPairs, median_gain, median_steps
+from bn_repro.studies.initialization.measures import (
+    INCEPTION,
+    LR,
+    SIGMOID,
+    STD,
+    MapPairs,
+    mean_accuracy,
+    median_gain,
+    median_steps,
+)
 from bn_repro.studies.study import Drawn
 from bn_repro.verdicts.selection import maps_of
 
@@ -20,16 +29,42 @@ LARGEST_GAIN = 15  # of the colours; larger ones look the same
 
 def draw_maps(root: Path, tier: str) -> Drawn | None:
     """Draw steps to 90 % without BN and with, and BN's speed-up, over learning rate and deviation."""
-    plain, bn = (maps_of(root, arm, tier) for arm in (PLAIN, BN))
+    return drawn(root, tier, SIGMOID, figure_maps)
+
+
+def draw_accuracies(root: Path, tier: str) -> Drawn | None:
+    """Draw the final accuracy of the small Inception without BN and with, over learning rate and deviation."""
+    return drawn(root, tier, INCEPTION, figure_accuracies)
+
+
+def drawn(root: Path, tier: str, experiment: str, draw: Callable[[MapPairs], Drawing]) -> Drawn | None:
+    plain, bn = (maps_of(root, f"{experiment}/{norm}", tier) for norm in ("none", "batch"))
     pairs = [(plain[seed], bn[seed]) for seed in plain if seed in bn]
     if not pairs:
         return None
     runs = [run for pair in pairs for found in pair for run in found.values()]
-    return Drawn(figure_maps(pairs), runs, f"n = {len(pairs)} at every point.")
+    return Drawn(draw(pairs), runs, f"n = {len(pairs)} at every point.")
+
+
+def figure_accuracies(pairs: MapPairs) -> Drawing:
+    rates, stds = points_of(pairs)
+    figure, axes = new_figure(2, 8, 3.4, sharey=True)
+    tables = [table_of(rates, stds, lambda point, arm=arm: mean_accuracy(pairs, point, arm)) for arm in (0, 1)]
+    for axis, values, title in zip(axes, tables, ("final accuracy without BN, %", "final accuracy with BN, %")):
+        draw_table(axis, values, rates, stds, Normalize(0, max(map(np.max, tables))), "viridis")
+        axis.set_title(title, fontsize=10, loc="left")
+    axes[0].set_ylabel("initial deviation over He's")
+    return figure
+
+
+def points_of(pairs: MapPairs) -> tuple[list[float], list[float]]:
+    """Return the rates and the deviations of a grid."""
+    rates, stds = (sorted({point[axis] for point in pairs[0][0]}) for axis in (LR, STD))
+    return rates, stds
 
 
 def figure_maps(pairs: MapPairs) -> Drawing:
-    rates, stds = (sorted({point[axis] for point in pairs[0][0]}) for axis in (LR, STD))
+    rates, stds = points_of(pairs)
     figure, axes = new_figure(3, 13, 3.8, sharey=True)
     longest = max(float(run.column("accuracy")[0][-1]) for run in pairs[0][0].values())
     steps = [table_of(rates, stds, lambda point, arm=arm: median_steps([pair[arm][point] for pair in pairs])) for arm in (0, 1)]
@@ -47,7 +82,7 @@ def table_of(rates: Sequence[float], stds: Sequence[float], value: Callable[[tup
     return np.array([[value((rate, std)) for rate in rates] for std in stds])  # (stds, rates)
 
 
-def draw_table(axis: Axes, values: np.ndarray, rates: Sequence[float], stds: Sequence[float], norm: LogNorm, colors: str) -> None:
+def draw_table(axis: Axes, values: np.ndarray, rates: Sequence[float], stds: Sequence[float], norm: Normalize, colors: str) -> None:
     """Draw a table (stds, rates) as a heat map with its numbers; what is 0, infinite or not a number has no colour."""
     shown = np.where(np.isfinite(values) & (values > 0), values, np.nan)
     edges = np.arange(len(rates) + 1), np.arange(len(stds) + 1)

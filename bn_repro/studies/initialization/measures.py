@@ -12,7 +12,7 @@ from bn_repro.verdicts.selection import Map
 from bn_repro.verdicts.statistics import Mean
 
 MapPairs = Sequence[tuple[Map, Map]]  # of one seed: (without BN, with BN)
-PLAIN, BN = "mnist_map/none", "mnist_map/batch"
+SIGMOID, INCEPTION = "mnist_map", "inception_map"
 TARGET = 90.0  # percent of test accuracy
 LR, STD = 0, 1  # of a point
 
