@@ -142,8 +142,8 @@ STUDY = Study(
         Figure(
             name="map-inception",
             title="The small Inception over learning rate and initial deviation",
-            caption="Final test accuracy after 600 steps, means over seeds; a run that diverged counts as chance. The deviation is over that "
-            "of He et al. 2015.",
+            caption="Final test accuracy after 600 steps, means over seeds; a run that diverged counts as chance. Deviations are over "
+            "those of He et al. 2015.",
             alt="Two heat maps over learning rate and initial deviation: accuracy without BN, and with.",
             draw=draw_accuracies,
             experiments=(INCEPTION,),
