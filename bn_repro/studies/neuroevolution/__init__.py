@@ -26,7 +26,7 @@ def answer_in_words(answers: Answers) -> str:
         said = f"{said} They are {without} without a norm and {with_vbn} with VBN; by sigma 0.005, without a norm, {ga}."
     if answers["es-vbn-score"].verdict == NOT_RUN:
         return said
-    return f"{said} ES with VBN scores {in_words(answers['es-vbn-score'])} more than without, at some 0.2 % of the published frames."
+    return f"{said} ES with VBN scores {in_words(answers['es-vbn-score'])} more than without, at some 0.1 % of the published frames."
 
 
 STUDY = Study(
