@@ -18,7 +18,7 @@ from bn_repro.launcher.grids import configs_of, experiments
 from bn_repro.records import archive, files
 from bn_repro.records.damage import Damaged, read_whole
 from bn_repro.records.files import PUBLISHED, RUNS
-from bn_repro.records.record import Run, address_of, archive_of, experiments_in
+from bn_repro.records.record import Run, address_of, archive_of, experiments_in, find_run
 from bn_repro.records.thinning import published_files
 
 README, README_TIER = Path("README.md"), "long"
@@ -27,6 +27,8 @@ MOST_NAMED = 5
 
 def publish(tier: str, left_out: Sequence[str] = ()) -> int:
     """Publish exactly the runs of the tier's grids; refuse if one is missing, differs from its config, or ran on changed code.
+
+    A run that this machine has not made stays as it is published already, so that experiments can come from several machines.
 
     Args:
         left_out: experiments whose runs are still to be made; their claims say NOT RUN.
@@ -50,8 +52,8 @@ def publish(tier: str, left_out: Sequence[str] = ()) -> int:
     unfinished = folder.with_name(f".{tier}")
     shutil.rmtree(unfinished, ignore_errors=True)
     for experiment in dict.fromkeys(config.experiment for config in configs):
-        addresses = [address_of(config) for config in configs if config.experiment == experiment]
-        content = {f"{address}/{name}": bytes_ for address in addresses for name, bytes_ in published_files(RUNS / address).items()}
+        runs = [run_of(config) for config in configs if config.experiment == experiment]
+        content = {f"{run.address}/{name}": bytes_ for run in runs for name, bytes_ in published_files(run.folder).items()}
         files.write_atomically(archive_of(unfinished / files.PUBLISHED_RUNS, experiment), archive.archived(content))
     report = build_report(unfinished / files.PUBLISHED_RUNS, tier, None)
     write_report(report, unfinished)
@@ -87,9 +89,15 @@ def redraw(tier: str) -> int:
     return 0
 
 
+def run_of(config: Config) -> Run:
+    """Return this machine's run of a config, or else the published one."""
+    own = Run(RUNS / address_of(config))
+    return own if own.has_summary else find_run(PUBLISHED / config.tier / files.PUBLISHED_RUNS, address_of(config))
+
+
 def unfit(config: Config) -> str:
     """Say why the run of a config is not to be published; empty if it is."""
-    run = Run(RUNS / address_of(config))
+    run = run_of(config)
     if not run.has_summary:
         return "not complete"
     if run.damage:

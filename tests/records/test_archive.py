@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import io
+import shutil
 import zipfile
 
 import numpy as np
@@ -92,6 +93,11 @@ def test_what_is_published_comes_back_to_the_byte(tmp_path, monkeypatch, capsys)
     report = {path: path.read_bytes() for path in (files.PUBLISHED / "smoke").rglob("*") if path.is_file()}
     (files.PUBLISHED / "smoke" / files.REPORT_TEXT).write_text("old")
     assert publish.redraw("smoke") == 0 and publish.redraw("long") == 2
+    assert {path: path.read_bytes() for path in (files.PUBLISHED / "smoke").rglob("*") if path.is_file()} == report
+
+    shutil.rmtree(files.RUNS)  # as on another machine, which has made one of them anew
+    shutil.copytree(files.UNPACKED / address_of(configs[0]), files.RUNS / address_of(configs[0]))
+    assert publish.publish("smoke") == 0
     assert {path: path.read_bytes() for path in (files.PUBLISHED / "smoke").rglob("*") if path.is_file()} == report
 
     altered = files.UNPACKED / address_of(configs[-1]) / files.SUMMARY
