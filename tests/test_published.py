@@ -5,10 +5,12 @@ import re
 import subprocess
 from functools import cache
 
+import numpy as np
 import pytest
 
 from bn_repro.config import differences
 from bn_repro.launcher.grids import CONFIGS, configs_of
+from bn_repro.measures.accuracy import steps_to_reach
 from bn_repro.records import archive, files
 from bn_repro.records.record import address_of, archive_of, experiments_in, find_run, find_runs
 from bn_repro.report.first_page import with_results
@@ -22,6 +24,7 @@ from bn_repro.studies.tuning.inception import DECAYS, RATES, accuracies, best_ra
 from bn_repro.verdicts.judging import controls_reproduced
 from bn_repro.verdicts.rule_history import read_rule_commits
 from bn_repro.verdicts.rules import INCONCLUSIVE, NOT_RUN
+from bn_repro.verdicts.selection import maps_of
 
 ROOT = CONFIGS.parent
 PUBLISHED = ROOT / files.PUBLISHED
@@ -213,6 +216,25 @@ def test_the_hand_written_loops_accuracies():
         name = f"none-s{seed},network.init_std=0.03,train.lr=0.1,train.momentum=0"
         steps, accuracies = find_run(root, f"mnist_protocol/long/{name}").column("accuracy")
         assert (accuracies[steps <= 6000] < 0.13).all()
+
+
+HAND_WRITTEN_MAP = {  # by scripts/bn_in_one_file.py at seed 0, measured every 200 steps: steps to 90 %, None for never, and final accuracy
+    (0.1, 0.05): {"none": (8_800, 0.916), "batch": (600, 0.965)},
+    (1.0, 0.3): {"none": (600, 0.963), "batch": (600, 0.970)},
+    (10.0, 0.3): {"none": (None, 0.098), "batch": (600, 0.971)},
+}
+
+
+@pytest.mark.parametrize("point", HAND_WRITTEN_MAP)
+def test_the_hand_written_loop_agrees_with_the_map(point):
+    for norm, (steps, accuracy) in HAND_WRITTEN_MAP[point].items():
+        runs = [found[point] for found in maps_of(PUBLISHED / "long" / files.PUBLISHED_RUNS, f"mnist_map/{norm}", "long").values()]
+        reached = [steps_to_reach(run, 90) for run in runs]
+        if steps is None:
+            assert set(reached) == {None}, (norm, point)
+        else:
+            assert np.mean(reached) == pytest.approx(steps, abs=max(200, 0.15 * steps)), (norm, point)
+        assert np.mean([run.summary["accuracy"] for run in runs]) == pytest.approx(accuracy, abs=0.01), (norm, point)
 
 
 def test_the_readme_shows_the_published_results():

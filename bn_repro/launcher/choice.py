@@ -27,7 +27,8 @@ def choose(tier: str, only: str | None, studies: Sequence[Study], seconds_of: Ca
     """Return what to do and to show.
 
     Args:
-        only: the name of a study, an experiment, or a claim's id, looked for in this order.
+        only: the name of a study, an experiment, or a claim's id, looked for in this order; `<experiment>/<tier>` is the experiment
+            alone where a study has its name.
         seconds_of: how long an experiment takes; infinity where unknown.
 
     Raises:
@@ -41,6 +42,9 @@ def choose(tier: str, only: str | None, studies: Sequence[Study], seconds_of: Ca
     claims = {claim.id: claim for study in studies for claim in study.claims}
     of_study = {study.name: set(study.experiments) for study in studies}
     names = [name.split("/")[0] for name in there]
+    if only in there:
+        shown = frozenset(id for id, claim in claims.items() if only.split("/")[0] in claim.experiments)
+        return Choice([only], shown)
     of_claim = claims[only].experiments if only in claims else set()
     wanted = of_study.get(only) or ({only} if only in names else of_claim)
     chosen = [name for name in there if name.split("/")[0] in wanted]

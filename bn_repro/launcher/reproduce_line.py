@@ -79,7 +79,7 @@ def refuse_cluster(launcher: str, settings: Sequence[str]) -> None:
 
 def refuse_tier(tier: str, only: str | None) -> None:
     """Refuse what this machine lacks for a tier, as the first run of each experiment tells."""
-    names = [name for name in experiments(tier) if name.split("/")[0] == only] or experiments(tier)
+    names = [name for name in experiments(tier) if only in (name, name.split("/")[0])] or experiments(tier)
     for config in (config_of(grid(name)[0]) for name in names):
         try:
             refuse_device(config.device)
@@ -95,7 +95,7 @@ def refuse_unknown(only: str, tier: str) -> None:
     names = [name.split("/")[0] for name in experiments(tier)]
     studies = [path.stem for path in STUDY_FILES.iterdir() if not path.stem.startswith(("_", "study"))]  # a file or folder a study
     ids = json.loads((CONFIGS.parent / RULES).read_text())
-    if only not in {*names, *studies, *ids}:
+    if only not in {*names, *experiments(tier), *studies, *ids}:
         choices = sorted({*names, *studies})
         about = f"{nearest(only, [*choices, *ids])}; {told(only, choices)}"
         raise ValueError(f"--only {shown(only)}: no such study, experiment or claim in tier {tier}{about}; claims: the ids in {RULES}")

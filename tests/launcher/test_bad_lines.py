@@ -88,7 +88,7 @@ def test_the_real_script(line, tmp_path):
 
 
 SCRIPTS = {
-    "reproduce.py": ("--only nope", "--only covariate_shif", "--only inception/quick", "--only ''", "--tier gup", "--tier", "quick",
+    "reproduce.py": ("--only nope", "--only covariate_shif", "--only inception/long", "--only ''", "--tier gup", "--tier", "quick",
                      "--dry", "--tier quick --tier quick", "--jobs 0", "--jobs \uff15", "--jobs -1", "--jobs 1.5", "--jobs 1000000",
                      "--images-per-second 5", "--images-per-second nan --tier imagenet --dry-run",
                      "--images-per-second \uff15 --tier imagenet --dry-run", "--slurm partition=x", "--launcher slrm",

@@ -34,6 +34,14 @@ def test_an_experiment_shows_every_claim_that_needs_it():
     assert names == ["mnist_sigmoid"] and claims == {claim.id for claim in CLAIMS if "mnist_sigmoid" in claim.experiments}
 
 
+def test_an_experiment_with_its_tier_is_not_the_study_of_its_name():
+    names, claims = chosen("covariate_shift/long", "long")
+    assert names == ["covariate_shift"] and claims == chosen("covariate_shift", "quick")[1] - {
+        claim.id for claim in CLAIMS if claim.experiments == {"covariate_shift_inception"}
+    }
+    assert set(chosen("covariate_shift", "long")[0]) == {"covariate_shift", "covariate_shift_inception"}
+
+
 def test_a_claim_needs_its_experiments():
     names, claims = chosen("fig1-accuracy-best", "long")
     assert names == ["mnist_best"] and claims == {"fig1-accuracy-best"}
@@ -45,7 +53,7 @@ def test_a_claim_needs_its_experiments():
         "mnist_sigmod": "did you mean mnist_sigmoid?",
         "learning_rate": "did you mean learning_rates?",
         "fig1-acuracy-best": "did you mean fig1-accuracy-best?",
-        "mnist_sigmoid/quick": "no such study, experiment or claim",
+        "mnist_sigmoid/long": "no such study, experiment or claim",
         "mnist_protocol": "has no runs in tier quick, but in long",
         "tuning": "has no runs in tier quick, but in long and gpu",
     }.items(),
@@ -64,9 +72,9 @@ def test_a_tier_without_experiments_is_refused():
 
 def test_headline_studies_first_and_of_these_the_quickest():
     names = experiments("long")
-    seconds = dict.fromkeys(names, 100.0) | {"mnist_sigmoid/long": 1.0, "mnist_map/long": 5.0, "faulty_norm/long": 0.1}
+    seconds = dict.fromkeys(names, 100.0) | {"mnist_sigmoid/long": 1.0, "mnist_map/long": 5.0, "inception_map/long": 1.0, "faulty_norm/long": 0.1}
     order = ordered(names, STUDIES, seconds.get)
-    assert sorted(order) == sorted(names) and order[:2] == ["mnist_sigmoid/long", "mnist_map/long"]
+    assert sorted(order) == sorted(names) and order[:2] == ["mnist_map/long", "inception_map/long"]
     headlined = {name for study in STUDIES if any(claim.headline for claim in study.claims) for name in study.experiments}
     is_headlined = [name.split("/")[0] in headlined for name in order]
     assert is_headlined == sorted(is_headlined, reverse=True) and not all(is_headlined)

@@ -2,7 +2,9 @@
 
 import ast
 import dataclasses
+import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +16,10 @@ from bn_repro.checks.runs import check
 from bn_repro.checks.values import check_value, nearest
 from bn_repro.config import NORMS, differences, walk
 from bn_repro.launcher import grids
+from bn_repro.launcher.choice import choose
 from bn_repro.launcher.command_line import refuse_mistakes
 from bn_repro.launcher.grids import CONFIGS, configs_of, experiments, grid, run_name
+from bn_repro.studies import STUDIES
 
 ROOT = Path(__file__).parents[2]
 SMOKE = "experiment=mnist_sigmoid/smoke"
@@ -201,6 +205,16 @@ def test_every_experiment_file_opens_with_its_command(experiment):
     assert lines[0] == "# @package _global_"
     opening = "\n".join(line for line in lines[:12] if line.startswith("#"))
     assert f"experiment={experiment}" in opening or f"--only {experiment.split('/')[0]}" in opening
+
+
+@pytest.mark.parametrize("experiment", experiments())
+def test_the_number_of_runs_in_an_opening_is_that_of_its_command(experiment):
+    name, tier = experiment.split("/")
+    opening = " ".join(line for line in (CONFIGS / "experiment" / f"{experiment}.yaml").read_text().splitlines()[:12] if line[:1] == "#")
+    found = re.search(r"--only (\S+) +\((\d+) runs?\b", opening)
+    if found:
+        chosen = choose(tier, found[1], STUDIES, lambda name: math.inf).experiments
+        assert int(found[2]) == sum(len(configs_of(one)) for one in chosen)
 
 
 def test_differences_are_of_what_changes_results():
