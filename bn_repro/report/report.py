@@ -102,5 +102,6 @@ def exhibits_of(study: Study, root: Path, tier: str) -> Sequence[Exhibit]:
 
 def command_of(study: Study, figure: Figure, tier: str) -> str:
     """Return the command that makes the runs of a figure."""
-    only = figure.experiments[0] if len(figure.experiments) == 1 else study.name
+    (first, *others) = figure.experiments
+    only = study.name if others else f"{first}/{tier}" if first == study.name and len(study.experiments) > 1 else first
     return f"./scripts/reproduce.sh --tier {tier} --only {only}"
