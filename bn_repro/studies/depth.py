@@ -18,7 +18,7 @@ from bn_repro.studies.study import NO_RUNS, Answers, Drawn, Figure, Study
 from bn_repro.verdicts.claim import Claim
 from bn_repro.verdicts.numbers import in_words
 from bn_repro.verdicts.rules import NOT_RUN, Above
-from bn_repro.verdicts.selection import NAME, Map, named_runs
+from bn_repro.verdicts.selection import NAME, Map, complete_by_seed, named_runs
 from bn_repro.verdicts.statistics import Mean, Sample
 
 Select = Callable[[Path, str, str], dict]
@@ -27,7 +27,7 @@ GOLDBERG = "normalized_tanh"  # stands among the tanh
 DEPTHS = (3, 10, 20)
 ASKED_DEPTHS = DEPTHS[1:]
 OF_NONLINEARITY = r"(,network\.nonlinearity=\w+)?"
-CELL_NAME = re.compile(rf"{NAME.pattern},network\.depth=\d+,network\.init_std=[^,]+{OF_NONLINEARITY},train\.lr=[^,]+")
+CELL_NAME = re.compile(rf"{NAME.pattern},network\.depth=\d+,network\.init_std=(?P<std>[^,]+){OF_NONLINEARITY},train\.lr=(?P<lr>[^,]+)")
 SATURATION_NAME = re.compile(NAME.pattern + OF_NONLINEARITY)
 ARMS = (
     ("without BN", "none"),
@@ -45,12 +45,9 @@ def has_nonlinearity(run: Run, name: str) -> bool:
 
 def cells_of(nonlinearity: str, depth: int, root: Path, arm: str, tier: str) -> dict[int, Map]:
     """Return by seed an arm's runs of one nonlinearity and depth, at each learning rate and deviation; of seeds that have all points."""
-    cells: dict[int, Map] = {}
-    for name, run in named_runs(root, arm, tier, CELL_NAME):
-        if run.config["network.depth"] == depth and has_nonlinearity(run, nonlinearity):
-            cells.setdefault(int(name["seed"]), {})[run.config["train.lr"], run.config["network.init_std"]] = run
-    points = set().union(*cells.values()) if cells else set()
-    return {seed: dict(sorted(cell.items())) for seed, cell in sorted(cells.items()) if cell.keys() == points}
+    named = named_runs(root, arm, tier, CELL_NAME)
+    of_cell = [found for found in named if found[1].config["network.depth"] == depth and has_nonlinearity(found[1], nonlinearity)]
+    return complete_by_seed(of_cell, lambda name: (float(name["lr"]), float(name["std"])))
 
 
 def saturating_runs(nonlinearity: str, root: Path, arm: str, tier: str) -> dict[int, Run]:

@@ -16,7 +16,7 @@ from bn_repro.studies.study import NO_RUNS, Answers, Drawn, Figure, Study
 from bn_repro.verdicts.claim import Claim
 from bn_repro.verdicts.numbers import in_words
 from bn_repro.verdicts.rules import NOT_RUN, Above, Below
-from bn_repro.verdicts.selection import NAME, Map, named_runs
+from bn_repro.verdicts.selection import NAME, Map, complete_by_seed, named_runs
 from bn_repro.verdicts.statistics import Mean
 
 TRIAL_NAME = re.compile(rf"{NAME.pattern},network\.drop_rate=(?P<drop_rate>[^,]+),train\.lr=(?P<lr>[^,]+)")
@@ -27,13 +27,9 @@ MapPairs = Sequence[tuple[Map, Map]]  # of one seed: (reference, subject), each 
 
 def trials_of(is_dropped: bool | None, root: Path, arm: str, tier: str) -> dict[int, Map]:
     """Return by seed an arm's runs with dropout, without, or (None) both, by (dropout, learning rate); of seeds that have all of them."""
-    trials: dict[int, Map] = {}
-    for name, run in named_runs(root, arm, tier, TRIAL_NAME):
-        point = float(name["drop_rate"]), float(name["lr"])
-        if is_dropped is None or is_dropped == bool(point[0]):
-            trials.setdefault(int(name["seed"]), {})[point] = run
-    points = set().union(*trials.values()) if trials else set()
-    return {seed: dict(sorted(found.items())) for seed, found in sorted(trials.items()) if found.keys() == points}
+    named = named_runs(root, arm, tier, TRIAL_NAME)
+    asked = [found for found in named if is_dropped in (None, float(found[0]["drop_rate"]) > 0)]
+    return complete_by_seed(asked, lambda name: (float(name["drop_rate"]), float(name["lr"])))
 
 
 def at_best(trials: Sequence[Map], is_dropped: bool) -> list[Run]:

@@ -1,10 +1,13 @@
 """Which records a claim is about: the runs of one arm by seed, one norm's sweep of learning rates or map, or its games."""
 
 import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any, TypeVar
 
 from bn_repro.records.record import Run, find_runs
 
+Point = TypeVar("Point", bound=Any)
 NAME = re.compile(r"(?P<arm>[^,]+)-s(?P<seed>\d+)")  # no further overrides: a user's ablations do not count
 SWEPT_NAME = re.compile(rf"{NAME.pattern},train\.lr=(?P<lr>[^,]+)")
 MAP_NAME = re.compile(rf"{NAME.pattern},network\.init_(std|gain)=(?P<std>[^,]+),train\.lr=(?P<lr>[^,]+)")
@@ -36,29 +39,26 @@ def runs_of_arms(root: Path, arms: str, tier: str) -> dict[int, tuple[Run, ...]]
 
 def sweeps_of(root: Path, arm: str, tier: str) -> dict[int, Sweep]:
     """Return the sweeps of `<experiment>/<norm>` on real data, by seed; those of all rates that the widest has."""
-    sweeps: dict[int, Sweep] = {}
-    for name, run in named_runs(root, arm, tier, SWEPT_NAME):
-        sweeps.setdefault(int(name["seed"]), {})[float(name["lr"])] = run
-    rates = set().union(*sweeps.values()) if sweeps else set()
-    return {seed: dict(sorted(sweep.items())) for seed, sweep in sorted(sweeps.items()) if sweep.keys() == rates}
+    return complete_by_seed(named_runs(root, arm, tier, SWEPT_NAME), lambda name: float(name["lr"]))
 
 
 def maps_of(root: Path, arm: str, tier: str) -> dict[int, Map]:
     """Return the maps of `<experiment>/<norm>` on real data, by seed; those of all points that the widest has."""
-    maps: dict[int, Map] = {}
-    for name, run in named_runs(root, arm, tier, MAP_NAME):
-        maps.setdefault(int(name["seed"]), {})[float(name["lr"]), float(name["std"])] = run
-    points = set().union(*maps.values()) if maps else set()
-    return {seed: dict(sorted(found.items())) for seed, found in sorted(maps.items()) if found.keys() == points}
+    return complete_by_seed(named_runs(root, arm, tier, MAP_NAME), lambda name: (float(name["lr"]), float(name["std"])))
 
 
 def games_of(root: Path, arm: str, tier: str) -> dict[int, Games]:
     """Return the runs of `<experiment>/<arm>` by seed and game; those of all games that the widest seed has."""
-    found: dict[int, Games] = {}
-    for name, run in named_runs(root, arm, tier, GAME_NAME):
-        found.setdefault(int(name["seed"]), {})[name["game"]] = run
-    names = set().union(*found.values()) if found else set()
-    return {seed: dict(sorted(games.items())) for seed, games in sorted(found.items()) if games.keys() == names}
+    return complete_by_seed(named_runs(root, arm, tier, GAME_NAME), lambda name: name["game"])
+
+
+def complete_by_seed(named: Iterable[tuple[re.Match[str], Run]], point_of: Callable[[re.Match[str]], Point]) -> dict[int, dict[Point, Run]]:
+    """Return runs by seed and by their point of a grid, in order; of seeds that have all points."""
+    found: dict[int, dict[Point, Run]] = {}
+    for name, run in named:
+        found.setdefault(int(name["seed"]), {})[point_of(name)] = run
+    points = set().union(*found.values()) if found else set()
+    return {seed: dict(sorted(runs.items())) for seed, runs in sorted(found.items()) if runs.keys() == points}
 
 
 def named_runs(root: Path, arm: str, tier: str, pattern: re.Pattern[str]) -> list[tuple[re.Match[str], Run]]:
