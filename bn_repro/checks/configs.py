@@ -146,6 +146,8 @@ def check_images(data: ImageDataConfig, network: ImageNetworkConfig) -> None:
     shape = (3, data.image_size, data.image_size) if is_folder else EXAMPLES[data.name].shape
     if data.crop_padding >= shape[-1]:
         raise ValueError(f"data.crop_padding={data.crop_padding} shifts images of {shape[-1]} pixels out of sight")
+    if data.binarize_at is not None and data.colour_jitter:
+        raise ValueError(f"data.colour_jitter={data.colour_jitter} changes colours that data.binarize_at={data.binarize_at} takes away")
     if data.crop_scales and (len(shape) < 3 or min(data.crop_scales) < shape[-1]):
         wanted = f"at least {shape[-1]}, the side of an image" if len(shape) == 3 else "[] of grey images"
         raise ValueError(f"data.crop_scales=[{','.join(map(str, data.crop_scales))}] must be {wanted}")
@@ -233,6 +235,8 @@ def without_effect(config: Config) -> Iterator[tuple[str, str]]:
             yield f"network.{name}", f"with norm={network.norm}"
     if network.norm not in VIRTUAL_NORMS:
         yield "train.reference_size", f"with norm={network.norm}"
+    if data.name in EXAMPLES and train.steps * train.batch_size <= num_training(config):
+        yield "data.is_reshuffled", f"with train.steps={train.steps}, less than an epoch"
     if getattr(data, "kept_predictions", None) is None:
         yield "data.crop_scales", "with data.kept_predictions=null"
     if data.name != "image_folder":

@@ -72,7 +72,12 @@ def test_a_tier_without_experiments_is_refused():
 
 def test_headline_studies_first_and_of_these_the_quickest():
     names = experiments("long")
-    seconds = dict.fromkeys(names, 100.0) | {"mnist_sigmoid/long": 1.0, "mnist_map/long": 5.0, "inception_map/long": 1.0, "faulty_norm/long": 0.1}
+    seconds = dict.fromkeys(names, 100.0) | {
+        "mnist_sigmoid/long": 1.0,
+        "mnist_map/long": 5.0,
+        "inception_map/long": 1.0,
+        "faulty_norm/long": 0.1,
+    }
     order = ordered(names, STUDIES, seconds.get)
     assert sorted(order) == sorted(names) and order[:2] == ["mnist_sigmoid/long", "mnist_map/long"]
     headlined = {name for study in STUDIES if any(claim.headline for claim in study.claims) for name in study.experiments}

@@ -4,9 +4,10 @@ import pytest
 from made_up_records import ENVIRONMENT
 
 from bn_repro.figures.style import as_svg
-from bn_repro.records.record import FINISHED
+from bn_repro.launcher.grids import configs_of
+from bn_repro.records.record import DIVERGED, FINISHED
 from bn_repro.records.writing import RunWriter
-from bn_repro.studies.dropout import STUDY, at_best, gap, trials_of
+from bn_repro.studies.dropout import NETWORKS, STUDY, TRIAL_NAME, at_best, gap, training_accuracy, trials_of
 from bn_repro.verdicts.judging import judge_all
 from bn_repro.verdicts.rules import NOT_RUN, REPRODUCED
 
@@ -16,9 +17,10 @@ DROP_RATES, RATES = (0, 0.1, 0.4), (0.3, 1)
 
 def write_run(root, address, accuracy, training_accuracy):
     writer = RunWriter(root / address)
-    writer.begin({"data": {"name": "mnist"}, "train": {"steps": 100}}, ENVIRONMENT)
+    writer.begin({"data": {"name": "mnist", "evaluate_training": 10_000}, "train": {"steps": 100}}, ENVIRONMENT)
     writer.append({"step": 0, "accuracy": 0.1})
-    writer.finish({"status": FINISHED, "accuracy": accuracy, "training_accuracy": training_accuracy, "steps": 100})
+    learnt = {"status": DIVERGED} if training_accuracy is None else {"status": FINISHED, "training_accuracy": training_accuracy}
+    writer.finish({**learnt, "accuracy": accuracy, "steps": 100})
     writer.close()
 
 
@@ -63,6 +65,26 @@ def test_claims_say_what_the_runs_mean(root):
     assert all(answer.control_verdict != REPRODUCED for answer in answers.values())
     said = STUDY.in_words(answers)
     assert "-1" in said and "sigmoid network" in said and "small Inception" in said
+
+
+def test_a_run_that_diverged_is_at_chance(tmp_path):
+    for norm in ("none", "batch"):
+        for seed in SEEDS:
+            for drop_rate in DROP_RATES:
+                for lr in RATES:
+                    learnt = None if (norm, lr) == ("none", 1) else 0.99
+                    write_run(tmp_path, f"dropout/long/{norm}-s{seed},network.drop_rate={drop_rate:g},train.lr={lr:g}", 0.95, learnt)
+    answers = {answer.id: answer for answer in judge_all(tmp_path, "long", STUDY.claims)}
+    assert answers["dropout-gap-mlp"].estimate == pytest.approx(0) and STUDY.figures[0].draw(tmp_path, "long") is not None
+    trials = list(trials_of(None, tmp_path, "dropout/none", "long").values())
+    assert training_accuracy(trials[0][0, 1]) == 10
+
+
+def test_the_grids_are_what_the_study_reads():
+    for _, experiment in NETWORKS:
+        names = [config.name for config in configs_of(f"{experiment}/long")]
+        assert names and all(TRIAL_NAME.fullmatch(name) for name in names)
+        assert {float(TRIAL_NAME.fullmatch(name)["drop_rate"]) for name in names} >= {0, 0.4}
 
 
 def test_nothing_is_said_without_runs(tmp_path):
