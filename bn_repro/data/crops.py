@@ -6,8 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-GOOGLENET_SIZE, GOOGLENET_SCALES = 224, (256, 288, 320, 352)  # of a crop, of the shorter side; 144 crops of an image that is no square
-
 
 def crops_of(x: Tensor, size: int, scales: Sequence[int]) -> Iterator[Tensor]:
     """Yield crops (N, C, size, size) of images (N, C, H, W), as floats: of each scale each square's six, and each of these mirrored.

@@ -1,6 +1,6 @@
 """What a trained network says of the first test images, kept so that any networks can be averaged afterwards (section 4.2.3)."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -8,14 +8,13 @@ from torch import Tensor, nn
 
 from bn_repro.data.crops import crops_of, mean_probabilities
 from bn_repro.data.images import Images
+from bn_repro.experiments.tasks import Poll
 from bn_repro.norms.modes import evaluating
-from bn_repro.records.reading import CROPS, LABELS, SINGLE
+from bn_repro.records.reading import CROPS, LABELS, SINGLE, WHOLE
 
 
-def predictions(
-    network: nn.Module, images: Images, scales: Sequence[int], batch_size: int, poll: Callable[[], None]
-) -> dict[str, np.ndarray]:
-    """Return labels (N,) and probabilities (N, classes) in 255ths, of the images as they are and averaged over crops.
+def predictions(network: nn.Module, images: Images, scales: Sequence[int], batch_size: int, poll: Poll) -> dict[str, np.ndarray]:
+    """Return labels (N,) and probabilities (N, classes) in 65535ths, of the images as they are and averaged over crops.
 
     Args:
         scales: shorter sides to which images are resampled for crops of their own size; none makes no crops.
@@ -27,15 +26,15 @@ def predictions(
             found[SINGLE].append(mean_probabilities(network, iter([x])))
             if scales:
                 found[CROPS].append(mean_probabilities(network, polled(crops_of(x, x.shape[2], scales), poll)))
-    arrays = {name: in_255ths(torch.cat(parts)) for name, parts in found.items() if parts}
+    arrays = {name: in_65535ths(torch.cat(parts)) for name, parts in found.items() if parts}
     return {LABELS: images.labels.cpu().numpy().astype(np.int32), **arrays}
 
 
-def in_255ths(probabilities: Tensor) -> np.ndarray:
-    return (255 * probabilities).round().byte().cpu().numpy()
+def in_65535ths(probabilities: Tensor) -> np.ndarray:
+    return (WHOLE * probabilities.double()).round().cpu().numpy().astype(np.uint16)
 
 
-def polled(crops: Iterator[Tensor], poll: Callable[[], None]) -> Iterator[Tensor]:
+def polled(crops: Iterator[Tensor], poll: Poll) -> Iterator[Tensor]:
     for crop in crops:
         poll()
         yield crop

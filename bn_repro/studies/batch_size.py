@@ -13,15 +13,15 @@ from bn_repro.figures.style import draw_over_seeds, new_figure
 from bn_repro.measures.accuracy import final_accuracy
 from bn_repro.studies.learning_rates import at_best_lr, difference_at_best_lr
 from bn_repro.studies.study import NO_RUNS, Answers, Drawn, Figure, Study
-from bn_repro.verdicts.censored import GridRatio
+from bn_repro.verdicts.censored import Ratio
 from bn_repro.verdicts.claim import Claim
 from bn_repro.verdicts.numbers import in_words
 from bn_repro.verdicts.rules import NOT_RUN, Above, Below
-from bn_repro.verdicts.selection import NAME, Sweep, named_runs
+from bn_repro.verdicts.selection import NAME, Sweep, complete_by_seed, named_runs
+from bn_repro.verdicts.statistics import Mean
 
 SIZES = (2, 8, 32, 256)
-SMALL, LARGE = 8, 256  # between which De & Smith are asked
-RATE_SPACING = 4.0  # of the grid
+SMALLEST, SMALL, LARGEST = 2, 8, 256
 NORMS = (
     ("without BN", "none"),
     ("with BN", "batch"),
@@ -30,32 +30,54 @@ NORMS = (
     ("with VBN", "virtual_batch"),
 )
 SIZED_NAME = re.compile(rf"{NAME.pattern},train\.batch_size=(?P<size>\d+),train\.lr=(?P<lr>[^,]+),train\.steps=\d+")
+AT_BEST = "Sigmoid network on as many images, each arm at its best learning rate"
 
 
 def sweeps_of_size(size: int, root: Path, arm: str, tier: str) -> dict[int, Sweep]:
     """Return by seed an arm's runs of one batch size, by learning rate; of seeds that have all rates."""
-    sweeps: dict[int, Sweep] = {}
-    for name, run in named_runs(root, arm, tier, SIZED_NAME):
-        if int(name["size"]) == size:
-            sweeps.setdefault(int(name["seed"]), {})[float(name["lr"])] = run
-    rates = set().union(*sweeps.values()) if sweeps else set()
-    return {seed: dict(sorted(sweep.items())) for seed, sweep in sorted(sweeps.items()) if sweep.keys() == rates}
+    of_size = [found for found in named_runs(root, arm, tier, SIZED_NAME) if int(found[0]["size"]) == size]
+    return complete_by_seed(of_size, lambda name: float(name["lr"]))
 
 
-def best_rate(sweep: Sweep) -> float:
-    return max(sweep, key=lambda lr: final_accuracy(sweep[lr]))
+def sweeps_at_both_ends(root: Path, arm: str, tier: str) -> dict[int, dict[tuple[int, float], Sweep]]:
+    """Return by seed an arm's runs of the smallest and the largest size, by size and learning rate."""
+    named = [found for found in named_runs(root, arm, tier, SIZED_NAME) if int(found[0]["size"]) in (SMALLEST, LARGEST)]
+    return complete_by_seed(named, lambda name: (int(name["size"]), float(name["lr"])))
 
 
-def bounds_of_best_rate(sweep: Sweep) -> tuple[float, float]:
-    """Return between which two rates the best lies: within half a spacing of its point of the grid, open at the grid's ends."""
-    best, half = best_rate(sweep), RATE_SPACING**0.5
-    return 0.0 if best == min(sweep) else best / half, math.inf if best == max(sweep) else best * half
+def of_size(found: dict, size: int) -> Sweep:
+    return {lr: run for (own_size, lr), run in found.items() if own_size == size}
 
 
-def ratio_of_best_rates(pairs: Sequence[tuple[Sweep, Sweep]]) -> GridRatio:
+def lost_in_small_batches(pairs: Sequence[tuple[dict, dict]]) -> Mean:
+    """Return by how many points the subject's lead over the reference is smaller in the smallest batches than in the largest."""
+    leads = [difference_at_best_lr([(of_size(one, size), of_size(other, size)) for one, other in pairs]) for size in (LARGEST, SMALLEST)]
+    lost = np.subtract(*(np.asarray(lead.values) for lead in leads))
+    return Mean(list(lost), variance_besides=sum(lead.variance_besides for lead in leads))
+
+
+def best_rate(sweep: Sweep) -> tuple[float, float]:
+    """Return between which two rates the best lies: the top of a parabola through the best rate and its neighbours, on a logarithmic scale.
+
+    It is one rate twice, but where the best is at an end of the grid: there the rates beyond are open.
+    """
+    rates = list(sweep)
+    best = max(range(len(rates)), key=lambda number: final_accuracy(sweep[rates[number]]))
+    if best == 0:
+        return 0.0, rates[0]
+    if best == len(rates) - 1:
+        return rates[-1], math.inf
+    below, top, above = (final_accuracy(sweep[rate]) for rate in rates[best - 1 : best + 2])
+    curvature = 2 * top - below - above
+    shift = (above - below) / (2 * curvature) if curvature > 0 else 0.0  # in spacings of the grid, within half of one
+    rate = rates[best] * (rates[best + 1] / rates[best]) ** shift
+    return rate, rate
+
+
+def ratio_of_best_rates(pairs: Sequence[tuple[Sweep, Sweep]]) -> Ratio:
     """Return the subject's best learning rate over the reference's, seed by seed."""
-    bounds = [(bounds_of_best_rate(reference), bounds_of_best_rate(subject)) for reference, subject in pairs]
-    return GridRatio(
+    bounds = [(best_rate(reference), best_rate(subject)) for reference, subject in pairs]
+    return Ratio(
         [low / high_of_reference for (_, high_of_reference), (low, _) in bounds],
         [high / low_of_reference if low_of_reference else math.inf for (low_of_reference, _), (_, high) in bounds],
     )
@@ -64,13 +86,14 @@ def ratio_of_best_rates(pairs: Sequence[tuple[Sweep, Sweep]]) -> GridRatio:
 def gain_claim(size: int) -> Claim:
     return Claim(
         id=f"batch-size-{size}-gain",
-        section="Wu & He 2018",
-        group="Sigmoid network on as many images, each arm at its best learning rate",
-        says=f"batches of {size}: BN ends above no norm",
-        paper="smaller batches, less gain",
+        section="4.2",
+        group=AT_BEST,
+        says=f"in batches of {size}, BN ends above no norm",
+        paper="higher, in batches of 32",
         unit="points",
         reference="batch_size/none",
         subject="batch_size/batch",
+        control="batch_size/none",
         select=partial(sweeps_of_size, size),
         measure=difference_at_best_lr,
         rule=Above(0, 0.2),
@@ -81,9 +104,9 @@ def rate_claim(size: int, says: str, rule: Above | Below) -> Claim:
     return Claim(
         id=f"batch-size-{size}-rate",
         section="De & Smith 2020",
-        group="Sigmoid network on as many images, the best learning rates",
-        says=f"batches of {size}: BN's is {says} than without BN",
-        paper="pays at large batches alone",
+        group="Sigmoid network on as many images, the best learning rate with BN over that without",
+        says=says,
+        paper="larger in large batches alone",
         unit="x",
         reference="batch_size/none",
         subject="batch_size/batch",
@@ -100,10 +123,10 @@ def draw_sizes(root: Path, tier: str) -> Drawn | None:
     if not {"without BN", "with BN"} <= found.keys():
         return None
     figure, axes = new_figure(2, 9, 3.4)
+    num_seeds = min(len(sweeps) for of_sizes in found.values() for sweeps in of_sizes)
     for label, of_sizes in found.items():
-        num_seeds = min(map(len, of_sizes))
         accuracies = [[final_accuracy(run) for run in at_best_lr(sweeps)[:num_seeds]] for sweeps in of_sizes]
-        rates = [[best_rate(sweep) for sweep in sweeps[:num_seeds]] for sweeps in of_sizes]
+        rates = [[max(sweep, key=lambda lr, sweep=sweep: final_accuracy(sweep[lr])) for sweep in sweeps[:num_seeds]] for sweeps in of_sizes]
         for axis, values in zip(axes, (accuracies, rates)):
             draw_over_seeds(axis, label, np.array(SIZES), np.array(values).T)
     for axis in axes:
@@ -111,20 +134,18 @@ def draw_sizes(root: Path, tier: str) -> Drawn | None:
         axis.minorticks_off()
     axes[0].set_ylabel("final test accuracy")
     axes[0].yaxis.set_major_formatter(PercentFormatter(100, decimals=0))
-    axes[1].set(yscale="log", ylabel="best learning rate")
+    axes[1].set(yscale="log", ylabel="best learning rate of the grid")
     axes[0].legend(fontsize=8)
-    return Drawn(figure, [run for of_sizes in found.values() for sweeps in of_sizes for sweep in sweeps for run in sweep.values()])
+    runs = [run for of_sizes in found.values() for sweeps in of_sizes for sweep in sweeps[:num_seeds] for run in sweep.values()]
+    return Drawn(figure, runs, f"n = {num_seeds}.")
 
 
 def answer_in_words(answers: Answers) -> str:
-    """Say what BN gains at the smallest and the largest batch, and beside group norm at the smallest."""
-    smallest, largest = (answers[f"batch-size-{size}-gain"] for size in (SIZES[0], SIZES[-1]))
-    if NOT_RUN in (smallest.verdict, largest.verdict):
+    """Say what BN gains in the largest batches, and where it stands beside group norm in the smallest."""
+    gained, group = answers[f"batch-size-{LARGEST}-gain"], answers[f"batch-size-{SMALLEST}-group"]
+    if NOT_RUN in (gained.verdict, group.verdict):
         return NO_RUNS
-    return (
-        f"BN gains {in_words(smallest)} in batches of {SIZES[0]} and {in_words(largest)} in batches of {SIZES[-1]}. "
-        f"In batches of {SIZES[0]} group norm ends {in_words(answers['batch-size-2-group'])} above BN."
-    )
+    return f"BN gains {in_words(gained)} in batches of {LARGEST}. In batches of {SMALLEST} group norm ends {in_words(group)} above BN."
 
 
 STUDY = Study(
@@ -134,29 +155,42 @@ STUDY = Study(
     question="At which batch sizes does BN gain, and do larger learning rates pay there?",
     experiments=("batch_size",),
     claims=(
-        *map(gain_claim, SIZES),
+        *(gain_claim(size) for size in SIZES if size != SMALLEST),
         Claim(
-            id="batch-size-2-group",
+            id=f"batch-size-{SMALLEST}-group",
             section="Wu & He 2018",
-            group="Sigmoid network on as many images, each arm at its best learning rate",
-            says="batches of 2: group norm ends above BN",
+            group=AT_BEST,
+            says=f"in batches of {SMALLEST}, group norm ends above BN",
             paper="10.6 points, ResNet-50 on ImageNet",
             unit="points",
             reference="batch_size/batch",
             subject="batch_size/group",
-            select=partial(sweeps_of_size, 2),
+            select=partial(sweeps_of_size, SMALLEST),
             measure=difference_at_best_lr,
             rule=Above(0, 1),
         ),
-        rate_claim(SMALL, "no larger", Below(RATE_SPACING, RATE_SPACING**2)),
-        rate_claim(LARGE, "larger", Above(1, RATE_SPACING)),
+        Claim(
+            id="batch-size-lost",
+            section="Wu & He 2018",
+            group=AT_BEST,
+            says=f"beside group norm, BN loses more in batches of {SMALLEST} than in those of {LARGEST}",
+            paper="only small batches hurt it",
+            unit="points",
+            reference="batch_size/group",
+            subject="batch_size/batch",
+            select=sweeps_at_both_ends,
+            measure=lost_in_small_batches,
+            rule=Above(0, 1),
+        ),
+        rate_claim(SMALL, f"in batches of {SMALL}, it is at most twice as large", Below(2, 4)),
+        rate_claim(LARGEST, f"in batches of {LARGEST}, it is larger", Above(1, 2)),
     ),
     figures=(
         Figure(
             name="batch-size",
             title="Final accuracy and the best learning rate against the batch size, by norm",
-            caption="All arms see 96,000 images. Left: final test accuracy, each seed at the learning rate that the other seeds prefer. "
-            "Right: the best of four rates a factor of 4 apart. Lines are means over seeds, bands run from the lowest to the highest seed.",
+            caption="All arms see 64,000 images. Left: final test accuracy, each seed at the learning rate that the other seeds prefer. "
+            "Right: the best of five rates a factor of 4 apart. Lines are means over seeds, bands run from the lowest to the highest seed.",
             alt="Two panels over batches of 2 to 256 images: accuracy and the best learning rate, a curve per norm.",
             draw=draw_sizes,
             experiments=("batch_size",),

@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from bn_repro.data.crops import GOOGLENET_SCALES, GOOGLENET_SIZE, crops_of, mean_probabilities
+from bn_repro.data.crops import crops_of, mean_probabilities
+
+GOOGLENET_SIZE, GOOGLENET_SCALES = 224, (256, 288, 320, 352)
 
 
 def coordinates(height, width):

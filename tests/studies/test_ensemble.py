@@ -14,7 +14,7 @@ from bn_repro.studies.ensemble import ARM, MEMBERS, STUDY, alone, ensembles, is_
 from bn_repro.verdicts.judging import judge_all
 from bn_repro.verdicts.rules import NOT_RUN, PARTLY, REPRODUCED
 
-SEEDS = range(200, 205)
+SEEDS = range(200, 206)
 NUM = 1_000
 LABEL_OF_ALL = np.zeros(NUM, int)
 
@@ -23,7 +23,7 @@ def write_run(root, member, seed, probabilities):
     writer = RunWriter(root / f"inception_ensemble/long/bn_x30-s{seed},{member}")
     writer.begin({"data": {"name": "cifar10", "kept_predictions": NUM}, "train": {"steps": 100}}, ENVIRONMENT)
     writer.append({"step": 0, "accuracy": 0.1})
-    arrays = {LABELS: LABEL_OF_ALL, **{name: (255 * array).astype(np.uint8) for name, array in probabilities.items()}}
+    arrays = {LABELS: LABEL_OF_ALL, **{name: (65_535 * array).astype(np.uint16) for name, array in probabilities.items()}}
     files.write_atomically(writer.folder / files.PREDICTIONS, packed(arrays))
     writer.finish({"status": FINISHED, "accuracy": 0.5, "steps": 100})
     writer.close()
@@ -56,9 +56,10 @@ def test_the_grid_is_the_six_members_of_each_seed():
 
 def test_is_right_counts_the_likelier():
     probabilities = np.array([[0.5, 0.3, 0.2], [0.2, 0.5, 0.3], [0.4, 0.4, 0.2]])
-    assert is_right(probabilities, np.array([0, 0, 1]), 1).tolist() == [1, 0, 1]
+    assert is_right(probabilities, np.array([0, 0, 1]), 1).tolist() == [1, 0, 0.5]
     assert is_right(probabilities, np.array([2, 0, 2]), 2).tolist() == [0, 0, 0]
     assert is_right(probabilities, np.array([1, 2, 0]), 2).tolist() == [1, 1, 1]
+    assert is_right(np.array([[0.7, 0.3, 0, 0, 0]]), np.array([3]), 4).tolist() == [2 / 3]
 
 
 def test_probabilities_are_averaged_over_networks(root):
@@ -78,7 +79,7 @@ def test_claims_say_what_the_predictions_mean(root):
 def test_the_table_stands_beside_the_papers(root):
     (figure,) = STUDY.figures
     drawn = figure.draw(root, "long")
-    assert len(drawn.runs) == 30 and drawn.content[1][3] == "25.2 / 7.82" and drawn.content[4][1:] == ("0.00", "0.00", "20.1 / 4.9")
+    assert len(drawn.runs) == 36 and drawn.content[1][3] == "25.2 / 7.82" and drawn.content[4][1:] == ("0.00", "0.00", "20.1 / 4.9")
     assert figure.draw(root, "quick") is None
 
 

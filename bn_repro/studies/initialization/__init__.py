@@ -17,7 +17,7 @@ from bn_repro.studies.initialization.measures import (
 from bn_repro.studies.study import Answers, Figure, Study
 from bn_repro.verdicts.claim import Claim
 from bn_repro.verdicts.numbers import in_words
-from bn_repro.verdicts.rules import Above
+from bn_repro.verdicts.rules import NOT_RUN, Above
 from bn_repro.verdicts.selection import maps_of
 from bn_repro.verdicts.statistics import Sample
 
@@ -47,9 +47,11 @@ def of_map(
 
 def answer_in_words(answers: Answers) -> str:
     fastest, most, area = (in_words(answers[f"map-{id}"]) for id in ("fastest", "most", "area"))
+    inception = answers["map-inception-area"]
+    of_inception = "" if inception.verdict == NOT_RUN else f", in the small Inception at {in_words(inception)}"
     return (
         f"Where the plain network is fastest, BN needs {fastest} fewer steps to 90 %; where BN gains most and both arrive, {most}. "
-        f"It trains at {area} as many points of the map."
+        f"It trains at {area} as many points of the map{of_inception}."
     )
 
 
