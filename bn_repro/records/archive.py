@@ -1,37 +1,39 @@
-"""Published runs in few files: a plain zip of the run folders of an experiment and tier; a path may lead into it."""
+"""Published runs in few small files: a plain tar.xz of the run folders of an experiment and tier; a path may lead into it.
+
+Files of one name stand together, so that hundreds of runs whose configs and machines are alike take little more than one.
+"""
 
 import io
-import zipfile
+import lzma
+import tarfile
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
 from bn_repro.records.damage import MAX_BYTES, MAX_BYTES_OF_OTHERS, Damaged, Missing, check_size, read_whole
 
-SUFFIX = ".zip"
+SUFFIX = ".tar.xz"
 DEPTH = 4  # of a file inside: experiment, tier, name, file
-DATE = (1980, 1, 1, 0, 0, 0)  # of every file inside, so that equal runs give equal bytes
-PERMISSIONS = 0o100644 << 16
-COMPRESSED_ALREADY = ".npz"
+PRESET = 6  # of xz: how hard it tries, written down so that equal runs give equal bytes
+MAX_UNPACKED = 2 * 2**30  # bytes
 NUM_OPEN = 8  # archives kept in memory; a report reads one run after the other of each
 
 
 def archived(content: Mapping[str, bytes]) -> bytes:
-    """Return the zip that holds `{"<experiment>/<tier>/<name>/<file>": bytes}`, the same bytes each time."""
+    """Return the tar.xz that holds `{"<experiment>/<tier>/<name>/<file>": bytes}`, the same bytes each time."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name in sorted(content):
-            entry = zipfile.ZipInfo(name, DATE)
-            entry.create_system, entry.external_attr = 3, PERMISSIONS  # as Unix writes it, on any system
-            method = zipfile.ZIP_STORED if name.endswith(COMPRESSED_ALREADY) else zipfile.ZIP_DEFLATED
-            archive.writestr(entry, content[name], method, compresslevel=9)
-    return buffer.getvalue()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for name in sorted(content, key=lambda name: (name.rpartition("/")[2], name)):
+            entry = tarfile.TarInfo(name)  # of no user and no date
+            entry.size = len(content[name])
+            archive.addfile(entry, io.BytesIO(content[name]))
+    return lzma.compress(buffer.getvalue(), preset=PRESET)
 
 
 def exists(path: Path) -> bool:
     """Say whether there is a file of that path, on the disk or in an archive that the path leads into."""
     place = archive_and_name(path)
-    return path.exists() if place is None else place[1] in opened(place[0]).NameToInfo
+    return path.exists() if place is None else place[1] in opened(place[0])
 
 
 def read(path: Path) -> bytes:
@@ -45,13 +47,10 @@ def read(path: Path) -> bytes:
     if place is None:
         return read_whole(path)
     content = opened(place[0])
-    if place[1] not in content.NameToInfo:
+    if place[1] not in content:
         raise Missing(path)
-    check_size(path, content.NameToInfo[place[1]].file_size, MAX_BYTES.get(path.name, MAX_BYTES_OF_OTHERS))
-    try:
-        return content.read(place[1])
-    except Exception as error:  # a bad sum, or what its decompressor raises
-        raise Damaged(path, str(error) or type(error).__name__) from error
+    check_size(path, len(content[place[1]]), MAX_BYTES.get(path.name, MAX_BYTES_OF_OTHERS))
+    return content[place[1]]
 
 
 def state_of(path: Path) -> tuple[int, ...] | None:
@@ -66,7 +65,7 @@ def state_of(path: Path) -> tuple[int, ...] | None:
 
 def files_in(archive: Path) -> list[Path]:
     """List the paths of all files of runs in an archive, in order of their names; none if there is no archive."""
-    return sorted(archive / name for name in opened(archive).NameToInfo if is_of_a_run(name)) if archive.exists() else []
+    return sorted(archive / name for name in opened(archive)) if archive.exists() else []
 
 
 def is_of_a_run(name: str) -> bool:
@@ -77,13 +76,13 @@ def is_of_a_run(name: str) -> bool:
 def archive_and_name(path: Path) -> tuple[Path, str] | None:
     """Split a path into the archive that it leads into and the name inside; None for one on the disk."""
     for parent in path.parents:
-        if parent.suffix == SUFFIX and parent.is_file():
+        if parent.name.endswith(SUFFIX) and parent.is_file():
             return parent, path.relative_to(parent).as_posix()
     return None
 
 
-def opened(archive: Path) -> zipfile.ZipFile:
-    """Return an archive, read once for as long as it does not change.
+def opened(archive: Path) -> Mapping[str, bytes]:
+    """Return the files of runs in an archive by name, read once for as long as it does not change.
 
     Raises:
         Damaged: it is none.
@@ -92,13 +91,33 @@ def opened(archive: Path) -> zipfile.ZipFile:
 
 
 @lru_cache(maxsize=NUM_OPEN)
-def _opened(archive: Path, state: tuple[int, ...] | None) -> zipfile.ZipFile:
+def _opened(archive: Path, state: tuple[int, ...] | None) -> Mapping[str, bytes]:
     content = read_whole(archive)
     try:
-        found = zipfile.ZipFile(io.BytesIO(content))
+        found = files_of_runs(decompressed(content))
     except Exception as error:
         raise Damaged(archive, str(error) or type(error).__name__) from error
-    # Of a zip cut short, the last zip that is stored inside is found in its place, further back.
-    if min((entry.header_offset for entry in found.infolist()), default=-1) or not any(map(is_of_a_run, found.NameToInfo)):
-        raise Damaged(archive, "it does not begin with files of runs")
+    if not found:
+        raise Damaged(archive, "it holds no files of runs")
     return found
+
+
+def decompressed(content: bytes) -> bytes:
+    """Return what an xz file holds; its end has a sum of all of it, so that no changed bit goes unseen.
+
+    Raises:
+        Exception: of one kind or another, where the bytes are not such a file, or would be more than `MAX_UNPACKED`.
+    """
+    decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ)
+    unpacked = decompressor.decompress(content, MAX_UNPACKED)
+    if not decompressor.eof:
+        raise ValueError("it is cut short" if decompressor.needs_input else f"it unpacks to more than {MAX_UNPACKED:,} bytes")
+    if decompressor.unused_data:
+        raise ValueError("something stands behind its end")
+    return unpacked
+
+
+def files_of_runs(tar: bytes) -> dict[str, bytes]:
+    with tarfile.open(fileobj=io.BytesIO(tar), mode="r:") as archive:
+        entries = [entry for entry in archive if entry.isfile() and is_of_a_run(entry.name)]
+        return {entry.name: archive.extractfile(entry).read() for entry in entries}  # type: ignore[union-attr]

@@ -169,7 +169,7 @@ def find_run(root: Path, address: str) -> Run:
 
 
 def run_folders(root: Path, experiment: str, tier: str) -> list[Path]:
-    """List the folders of an experiment's and tier's runs: `<root>/<experiment>/<tier>/*`, and those in `<root>/<experiment>.zip`."""
+    """List the folders of an experiment's and tier's runs: `<root>/<experiment>/<tier>/*`, and those in `<root>/<experiment>.tar.xz`."""
     packed_away = {path.parent for path in archive.files_in(archive_of(root, experiment)) if path.parent.parent.name == tier}
     return sorted({*(root / experiment / tier).glob("*/"), *packed_away}, key=lambda path: path.name)
 
@@ -180,7 +180,9 @@ def archive_of(root: Path, experiment: str) -> Path:
 
 def experiments_in(root: Path, tier: str) -> list[str]:
     """List the experiments that a root has runs of, or an archive that cannot be read."""
-    names = {path.parent.name for path in root.glob(f"*/{tier}/")} | {path.stem for path in root.glob(f"*{archive.SUFFIX}")}
+    names = {path.parent.name for path in root.glob(f"*/{tier}/")} | {
+        path.name.removesuffix(archive.SUFFIX) for path in root.glob(f"*{archive.SUFFIX}")
+    }
     return sorted(name for name in names if has_runs(root, name, tier))
 
 

@@ -11,22 +11,32 @@ PUBLISHED = (  # no weights
     *(files.CONFIG, files.ENVIRONMENT, files.METRICS, files.ACTIVATIONS, files.CORRECT, files.PREDICTIONS, files.SUMMARY),
 )
 UNITS, SHOWN_PLACE = "unit_percentiles", "after_norm"  # Figures 1b and 1c show units of the last layer's
+MOST_ROWS, CURVE = 100, ("step", "accuracy")  # rows that a run without probes publishes whole; and what it publishes of more
 LEFT_OUT = ("after_nonlinearity/histogram", "after_nonlinearity/range")  # the largest, and nothing reads them
 
 
 def published_files(folder: Path) -> dict[str, bytes]:
-    """Return the files of a run to publish, by name; where activations were thinned and have a digest, the summary knows the new one."""
+    """Return the files of a run to publish, by name; of what was thinned the summary knows the new digest, where it knew one."""
     content = {name: archive.read(folder / name) for name in PUBLISHED if archive.exists(folder / name)}
-    if files.ACTIVATIONS not in content:
-        return content
-    content[files.ACTIVATIONS] = thinned(content[files.ACTIVATIONS])
+    thinner = {}
+    if files.ACTIVATIONS in content:
+        thinner[files.ACTIVATIONS] = thinned(content[files.ACTIVATIONS])
+    elif files.METRICS in content and content[files.METRICS].count(b"\n") > MOST_ROWS:
+        thinner[files.METRICS] = curves(content[files.METRICS])
+    content |= thinner
     summary = json.loads(content[files.SUMMARY])
-    if RECORD in summary:
+    if thinner and RECORD in summary:
         digests = summary[RECORD]["sha256"]
-        digests[files.ACTIVATIONS] = checksum(content[files.ACTIVATIONS])
+        digests |= {name: checksum(bytes_) for name, bytes_ in thinner.items()}
         digests[files.SUMMARY] = digest_of_summary(summary)
         content[files.SUMMARY] = files.as_json(summary)
     return content
+
+
+def curves(metrics: bytes) -> bytes:
+    """Leave of each row what a curve of accuracy is made of."""
+    rows = [json.loads(line) for line in metrics.splitlines()]
+    return b"".join((json.dumps({name: row[name] for name in CURVE if name in row}) + "\n").encode() for row in rows)
 
 
 def thinned(activations: bytes) -> bytes:

@@ -77,10 +77,10 @@ def test_runs_in_an_archive_are_found(sweep):
     content = {str(path.relative_to(files.RUNS)): path.read_bytes() for path in files.RUNS.rglob("*") if path.is_file()}
     published = sweep / "published"
     published.mkdir()
-    (published / "mnist_sigmoid.zip").write_bytes(archive.archived(content))
-    for pattern in ("published", "published/*.zip", "published/mnist_sigmoid.zip/mnist_sigmoid/smoke"):
+    (published / "mnist_sigmoid.tar.xz").write_bytes(archive.archived(content))
+    for pattern in ("published", "published/*.tar.xz", "published/mnist_sigmoid.tar.xz/mnist_sigmoid/smoke"):
         assert len(bn_repro.load_runs(pattern)) == 18
-    rows = bn_repro.load_runs("published/mnist_sigmoid.zip/mnist_sigmoid/smoke/none-s1,network.depth=9,train.lr=10.0")
+    rows = bn_repro.load_runs("published/mnist_sigmoid.tar.xz/mnist_sigmoid/smoke/none-s1,network.depth=9,train.lr=10.0")
     assert [row["accuracy"] for row in rows] == [pytest.approx(0.52)]
 
 

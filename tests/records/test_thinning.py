@@ -3,12 +3,13 @@
 import json
 
 import numpy as np
-from made_up_records import MadeUp, percentiles_moving, write
+from made_up_records import ENVIRONMENT, MadeUp, percentiles_moving, write
 
 from bn_repro.records import files
 from bn_repro.records.packing import packed, unpacked
-from bn_repro.records.record import Run
+from bn_repro.records.record import FINISHED, Run
 from bn_repro.records.thinning import published_files, thinned
+from bn_repro.records.writing import RunWriter
 
 LAYERS, PLACES = ("hidden.0", "hidden.1"), ("before_norm", "after_norm", "after_nonlinearity")
 ARRAYS = {"step": np.arange(3)} | {
@@ -27,6 +28,23 @@ def test_units_of_the_last_nonlinearitys_input_and_histograms_of_inputs_stay():
     for name, array in found.items():
         np.testing.assert_array_equal(array, ARRAYS[name])
     assert thinned(packed(found)) == packed(found)
+
+
+def test_of_many_rows_without_probes_a_curve_stays(tmp_path):
+    for address, num_rows in (("mnist_map/long/none-s0", 150), ("mnist_map/long/none-s1", 50)):
+        source, target = Run(tmp_path / "runs" / address), Run(tmp_path / "published" / address)
+        writer = RunWriter(source.folder)
+        writer.begin({"train": {"steps": num_rows}}, ENVIRONMENT)
+        for step in range(num_rows):
+            writer.append({"step": step, "train_loss": 2.0, "accuracy": 0.1})
+        writer.finish({"status": FINISHED, "accuracy": 0.1, "steps": num_rows})
+        writer.close()
+        content = published_files(source.folder)
+        for name, bytes_ in content.items():
+            files.write_atomically(target.folder / name, bytes_)
+        assert target.damage is None and target.summary == source.summary and len(target.metrics) == num_rows
+        assert target.metrics[3].keys() == ({"step", "accuracy"} if num_rows > 100 else source.metrics[3].keys())
+        assert published_files(target.folder) == content
 
 
 def test_a_published_run_is_whole_and_says_what_it_said(tmp_path):
