@@ -156,10 +156,10 @@ def figure_curves(
     for axis, (title, curves) in zip(axes, panels):
         for label, values in curves.items():
             draw_over_seeds(axis, label, np.array(x), values)
-        axis.set(xlabel=x_label, ylim=(0, None), xticks=list(x))
+        axis.set(xlabel=x_label, xticks=list(x))
         axis.set_title(title, fontsize=10, loc="left")
         axis.yaxis.set_major_formatter(PercentFormatter(whole, decimals=0))
-    axes[0].set_ylabel(y_label)
+    axes[0].set(ylabel=y_label, ylim=(0, None))  # of all panels, once all are drawn
     axes[-1].legend(fontsize=8)
     return figure
 
