@@ -218,7 +218,7 @@ def test_the_hand_written_loops_accuracies():
         assert (accuracies[steps <= 6000] < 0.13).all()
 
 
-HAND_WRITTEN_MAP = {  # by scripts/bn_in_one_file.py at seed 0, measured every 200 steps: steps to 90 %, None for never, and final accuracy
+HAND_WRITTEN_MAP = {  # by scripts/bn_in_one_file.py, one seed, every 200 steps: steps to 90 %, None for never, and final accuracy
     (0.1, 0.05): {"none": (8_800, 0.916), "batch": (600, 0.965)},
     (1.0, 0.3): {"none": (600, 0.963), "batch": (600, 0.970)},
     (10.0, 0.3): {"none": (None, 0.098), "batch": (600, 0.971)},
@@ -233,7 +233,7 @@ def test_the_hand_written_loop_agrees_with_the_map(point):
         if steps is None:
             assert set(reached) == {None}, (norm, point)
         else:
-            assert np.mean(reached) == pytest.approx(steps, abs=max(200, 0.15 * steps)), (norm, point)
+            assert np.mean(reached) == pytest.approx(steps, abs=max(300, 0.15 * steps)), (norm, point)
         assert np.mean([run.summary["accuracy"] for run in runs]) == pytest.approx(accuracy, abs=0.01), (norm, point)
 
 

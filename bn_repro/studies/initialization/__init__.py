@@ -107,14 +107,6 @@ STUDY = Study(
             rule=Above(1, 3),
         ),
         of_map(
-            id="std",
-            says="BN trains over a wider range of initial deviations",
-            paper="less careful",
-            unit="x",
-            measure=range_of_scales,
-            rule=Above(1, 3),
-        ),
-        of_map(
             id="best",
             says="Each at its best point, BN ends higher",
             paper="higher",
