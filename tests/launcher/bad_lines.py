@@ -184,7 +184,8 @@ def what_does_not_go_together() -> Iterator[tuple[str, ...]]:
         "train.lr=${train.lr}", "train.lr=${train.momentum}", "train.lr=${oc.env:NO_SUCH_VARIABLE}", "train.lr=${times:1}", "train.lr=???",
         "seed=${seed}", "controls=[]", "data=image_folder", "data=imagenet", "train.row_spacing=1", "train.stop_at_chance=60",
         "network.drop_rate=1", "data.evaluate_training=0", "data.evaluate_training=1201", "data.kept_predictions=601",
-        "data.crop_scales=[40]", "data.kept_predictions=10 data.crop_scales=[40]", "network.init_gain=2", "train.steps=20 data.is_reshuffled=false",
+        "data.crop_scales=[40]", "data.kept_predictions=10 data.crop_scales=[40]", "network.init_gain=2",
+        "train.steps=20 data.is_reshuffled=false",
         "data=synthetic_colour data.binarize_at=0.5 data.colour_jitter=0.1",
     )  # fmt: skip
     for overrides in sigmoid_mlp:
