@@ -15,7 +15,7 @@ from bn_repro.records.damage import MAX_BYTES, MAX_BYTES_OF_OTHERS, Damaged, Mis
 SUFFIX = ".tar.xz"
 DEPTH = 4  # of a file inside: experiment, tier, name, file
 PRESET = 6  # of xz: how hard it tries, written down so that equal runs give equal bytes
-MAX_UNPACKED = 2 * 2**30  # bytes
+MAX_UNPACKED, MAX_MEMORY = 2 * 2**30, 2**28  # bytes: of what comes out, and of what unpacking itself may take
 NUM_OPEN = 8  # archives kept in memory; a report reads one run after the other of each
 
 
@@ -108,7 +108,7 @@ def decompressed(content: bytes) -> bytes:
     Raises:
         Exception: of one kind or another, where the bytes are not such a file, or would be more than `MAX_UNPACKED`.
     """
-    decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ)
+    decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_MEMORY)
     unpacked = decompressor.decompress(content, MAX_UNPACKED)
     if not decompressor.eof:
         raise ValueError("it is cut short" if decompressor.needs_input else f"it unpacks to more than {MAX_UNPACKED:,} bytes")

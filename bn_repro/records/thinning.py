@@ -11,7 +11,8 @@ PUBLISHED = (  # no weights
     *(files.CONFIG, files.ENVIRONMENT, files.METRICS, files.ACTIVATIONS, files.CORRECT, files.PREDICTIONS, files.SUMMARY),
 )
 UNITS, SHOWN_PLACE = "unit_percentiles", "after_norm"  # Figures 1b and 1c show units of the last layer's
-MOST_ROWS, CURVE = 100, ("step", "accuracy")  # rows that a run without probes publishes whole; and what it publishes of more
+MOST_ROWS = 100  # that a run without probes publishes whole
+OF_MORE_ROWS_LEFT_OUT = ("train_loss", "loss", "bias_norm")  # which nothing reads of such runs
 LEFT_OUT = ("after_nonlinearity/histogram", "after_nonlinearity/range")  # the largest, and nothing reads them
 
 
@@ -22,7 +23,7 @@ def published_files(folder: Path) -> dict[str, bytes]:
     if files.ACTIVATIONS in content:
         thinner[files.ACTIVATIONS] = thinned(content[files.ACTIVATIONS])
     elif files.METRICS in content and content[files.METRICS].count(b"\n") > MOST_ROWS:
-        thinner[files.METRICS] = curves(content[files.METRICS])
+        thinner[files.METRICS] = with_fewer_columns(content[files.METRICS])
     content |= thinner
     summary = json.loads(content[files.SUMMARY])
     if thinner and RECORD in summary:
@@ -33,10 +34,10 @@ def published_files(folder: Path) -> dict[str, bytes]:
     return content
 
 
-def curves(metrics: bytes) -> bytes:
-    """Leave of each row what a curve of accuracy is made of."""
+def with_fewer_columns(metrics: bytes) -> bytes:
     rows = [json.loads(line) for line in metrics.splitlines()]
-    return b"".join((json.dumps({name: row[name] for name in CURVE if name in row}) + "\n").encode() for row in rows)
+    kept = [{name: value for name, value in row.items() if name not in OF_MORE_ROWS_LEFT_OUT} for row in rows]
+    return b"".join((json.dumps(row) + "\n").encode() for row in kept)
 
 
 def thinned(activations: bytes) -> bytes:
