@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bn_repro.checks.values import nearest
-from bn_repro.config import TIERS
+from bn_repro.config import TIERS, RunConfig
 from bn_repro.launcher.grids import experiments
 from bn_repro.studies.study import Study
 
@@ -17,10 +17,12 @@ class Choice:
     Args:
         experiments: `<name>/<tier>`, in the order in which they are to be done.
         claims: ids of those to show; None: the first table.
+        arms: `<experiment>/<arm>` of the only runs that are to be done; None: all.
     """
 
     experiments: Sequence[str]
     claims: frozenset[str] | None
+    arms: frozenset[str] | None = None
 
 
 def choose(tier: str, only: str | None, studies: Sequence[Study], seconds_of: Callable[[str], float]) -> Choice:
@@ -45,8 +47,8 @@ def choose(tier: str, only: str | None, studies: Sequence[Study], seconds_of: Ca
     if only in there:
         shown = frozenset(id for id, claim in claims.items() if only.split("/")[0] in claim.experiments)
         return Choice([only], shown)
-    of_claim = claims[only].experiments if only in claims else set()
-    wanted = of_study.get(only) or ({only} if only in names else of_claim)
+    is_claim = only in claims and only not in of_study and only not in names
+    wanted = of_study.get(only) or (claims[only].experiments if is_claim else {only} & set(names))
     chosen = [name for name in there if name.split("/")[0] in wanted]
     if not chosen:
         elsewhere = [other for other in TIERS if (wanted | {only}) & {name.split("/")[0] for name in experiments(other)}]
@@ -57,11 +59,17 @@ def choose(tier: str, only: str | None, studies: Sequence[Study], seconds_of: Ca
             f"--only {only}: no such study, experiment or claim{near}; "
             f"studies: {', '.join(of_study)}; experiments: {', '.join(names)}; claims: the ids in claims.json"
         )
+    in_order = ordered(chosen, studies, seconds_of)
+    if is_claim:
+        return Choice(in_order, frozenset({only}), frozenset(claims[only].arms))
     if only in of_study:
-        shown = {claim.id for study in studies if study.name == only for claim in study.claims}
-    else:
-        shown = {only} if only in claims else {id for id, claim in claims.items() if claim.experiments & wanted}
-    return Choice(ordered(chosen, studies, seconds_of), frozenset(shown))
+        return Choice(in_order, frozenset(claim.id for study in studies if study.name == only for claim in study.claims))
+    return Choice(in_order, frozenset(id for id, claim in claims.items() if claim.experiments & wanted))
+
+
+def arm_of(config: RunConfig) -> str:
+    """Return `<experiment>/<arm>`, as in the run's address."""
+    return f"{config.experiment}/{config.arm.replace('/', '_')}"
 
 
 def ordered(names: Sequence[str], studies: Sequence[Study], seconds_of: Callable[[str], float]) -> Sequence[str]:

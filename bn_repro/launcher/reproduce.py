@@ -96,7 +96,7 @@ def asked_for(tier: str, only: str | None) -> tuple["Choice", list[RunConfig]]:
     Raises:
         ValueError: there is no such thing.
     """
-    from bn_repro.launcher.choice import choose
+    from bn_repro.launcher.choice import arm_of, choose
     from bn_repro.studies import STUDIES
 
     configs = cache(configs_of)
@@ -106,7 +106,8 @@ def asked_for(tier: str, only: str | None) -> tuple["Choice", list[RunConfig]]:
         return float("inf") if None in known else sum(known)
 
     choice = choose(tier, only, STUDIES, seconds_of)
-    return choice, with_needed_runs([config for name in choice.experiments for config in configs(name)])
+    wanted = [config for name in choice.experiments for config in configs(name) if choice.arms is None or arm_of(config) in choice.arms]
+    return choice, with_needed_runs(wanted)
 
 
 class Verdicts:

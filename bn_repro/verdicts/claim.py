@@ -46,6 +46,11 @@ class Claim:
     after_look: str = ""
 
     @property
+    def arms(self) -> set[str]:
+        """`<experiment>/<arm>` of every run that the claim needs."""
+        named = [arm.split(",")[0] for arm in (self.reference, self.subject, self.control, self.control_reference) if arm]
+        return {f"{experiment}/{arm}" for experiment, arms in (name.split("/") for name in named) for arm in arms.split("+")}
+
+    @property
     def experiments(self) -> set[str]:
-        arms = (self.reference, self.subject, self.control, self.control_reference)
-        return {arm.split("/")[0] for arm in arms if arm}
+        return {arm.split("/")[0] for arm in self.arms}

@@ -4,8 +4,9 @@ import math
 
 import pytest
 
-from bn_repro.launcher.choice import choose, ordered
+from bn_repro.launcher.choice import arm_of, choose, ordered
 from bn_repro.launcher.grids import experiments
+from bn_repro.launcher.reproduce import asked_for
 from bn_repro.studies import CLAIMS, STUDIES
 
 
@@ -45,6 +46,12 @@ def test_an_experiment_with_its_tier_is_not_the_study_of_its_name():
 def test_a_claim_needs_its_experiments():
     names, claims = chosen("fig1-accuracy-best", "long")
     assert names == ["mnist_best"] and claims == {"fig1-accuracy-best"}
+
+
+def test_of_a_claims_experiments_its_arms_alone_are_done():
+    _, configs = asked_for("long", "fig2-steps-bn_x5")
+    assert {arm_of(config) for config in configs} == {"inception/inception", "inception/bn_x5"}
+    assert len(configs) == 15  # five seeds of each arm, and of the plain networks of the control
 
 
 @pytest.mark.parametrize(
