@@ -5,6 +5,7 @@ groups, 0.100 by vmap, 0.056 one by one. The hidden layer: 0.14 as batched produ
 (outputs, inputs); its 1.0 M weights must come from memory for every decision, which in bfloat16 takes half, 0.07.
 """
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator
@@ -22,6 +23,7 @@ from bn_repro.norms import VirtualBatchNorm
 from bn_repro.norms.batch_norm import inference_affine
 
 MAX_PIXEL = 255
+ALIGNED = 16  # float32 numbers of a cache line; where rows begin elsewhere, a matrix product's bits depend on where
 
 
 @dataclass(frozen=True)
@@ -134,28 +136,33 @@ class Population:
             self.layers = [self.side_by_side(layer) for layer in self.latest[1]]
         for number, (layer, all_of_it) in enumerate(zip(self.latest[1], self.layers)):
             weight = layer.weight / MAX_PIXEL if number == 0 else layer.weight  # so that pixels need no division
-            self.part(all_of_it, place).copy_(weight if layer.stride else weight.T)
-            all_of_it.bias[place].copy_(layer.bias)
+            self.part(all_of_it, place, len(weight)).copy_(weight if layer.stride else weight.T)
+            all_of_it.bias[place, : len(layer.bias)].copy_(layer.bias)
             if layer.gamma is not None and all_of_it.gamma is not None and all_of_it.beta is not None:
                 all_of_it.gamma[place].copy_(layer.gamma)
                 all_of_it.beta[place].copy_(layer.beta)
 
     def side_by_side(self, layer: Layer) -> Layer:
-        """Make room for a layer of every place: weights (N * C, ...) of convolutions, (N, inputs, outputs) of linear maps."""
+        """Make room for a layer of every place: weights (N * C, ...) of convolutions, (N, inputs, outputs) of linear maps.
+
+        The last layer's outputs are filled up with zeros.
+        """
 
         def empty(*shape: int) -> Tensor:
             return torch.zeros(shape, dtype=self.dtype, device=self.device)
 
+        has_norm, width = layer.gamma is not None, len(layer.bias)
         if layer.stride:
-            weight = empty(self.num * len(layer.weight), *layer.weight.shape[1:]).to(memory_format=torch.channels_last)
+            weight = empty(self.num * width, *layer.weight.shape[1:]).to(memory_format=torch.channels_last)
         else:
-            weight = empty(self.num, *layer.weight.T.shape)
-        has_norm = layer.gamma is not None
-        gamma, beta = (empty(self.num, len(layer.bias)) if has_norm else None for _ in range(2))
-        return Layer(weight, empty(self.num, len(layer.bias)), layer.stride, gamma, beta, layer.eps)
+            width = width if has_norm else math.ceil(width / ALIGNED) * ALIGNED
+            weight = empty(self.num, layer.weight.shape[1], width)
+        gamma, beta = (empty(self.num, width) if has_norm else None for _ in range(2))
+        return Layer(weight, empty(self.num, width), layer.stride, gamma, beta, layer.eps)
 
-    def part(self, layer: Layer, place: int) -> Tensor:
-        return layer.weight.view(self.num, -1, *layer.weight.shape[1:])[place] if layer.stride else layer.weight[place]
+    def part(self, layer: Layer, place: int, width: int) -> Tensor:
+        """Return the weights of a place's outputs, of which it has `width`."""
+        return layer.weight.view(self.num, width, *layer.weight.shape[1:])[place] if layer.stride else layer.weight[place, :, :width]
 
     @torch.no_grad()
     def logits(self, observations: np.ndarray) -> Tensor:  # (N, 4, 84, 84) uint8 -> (N, A)
@@ -170,7 +177,7 @@ class Population:
                 x = self.normalized(x, layer)
             if number < len(self.layers) - 1:
                 x = x.relu_()
-        return x[:, 0].float()
+        return x[:, 0, : self.policy.num_actions].float()
 
     def normalized(self, x: Tensor, layer: Layer) -> Tensor:
         """Normalize every policy's example over all its features, then scale and shift each."""

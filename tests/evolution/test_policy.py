@@ -77,10 +77,16 @@ def test_a_population_is_so_many_policies(norm, has_gamma):
     assert population.decide(OBSERVATIONS) == logits.argmax(1).tolist()
 
 
-@pytest.mark.parametrize("norm", ["virtual_batch", "layer"])
-@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-def test_a_policy_has_the_same_bits_at_every_place_beside_any_others(norm, precision):
-    policy = policy_of(norm)
+@pytest.mark.parametrize(
+    "norm, precision, num_actions",
+    [
+        ("virtual_batch", torch.float32, 18),
+        ("virtual_batch", torch.bfloat16, 6),
+        *(("layer", precision, number) for precision in (torch.float32, torch.bfloat16) for number in (3, 6, 9)),
+    ],
+)
+def test_a_policy_has_the_same_bits_at_every_place_beside_any_others(norm, precision, num_actions):
+    policy = policy_of(norm, num_actions=num_actions)
     x_ref = X_REF if norm == "virtual_batch" else None
     population = Population(policy, 3, x_ref, precision, torch.device("cpu"))
     found = []
