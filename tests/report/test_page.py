@@ -118,7 +118,7 @@ def test_figures_are_svg_and_stand_in_text_and_page(content, text, page):
 
 def test_figure_3_is_a_table_with_the_papers_numbers(text, page):
     (row,) = [line for line in text.splitlines() if line.startswith("| BN-x30 | ")]
-    assert "| 2.7 million | 74.8 |" in row and "<td>2.7 million</td><td>74.8</td>" in page
+    assert "| 2.7 million | 11.5 | 74.8 |" in row and "<td>2.7 million</td><td>11.5</td><td>74.8</td>" in page
 
 
 def test_captions_say_n_and_command(text):

@@ -89,9 +89,14 @@ def test_figure_3_lists_the_arms_beside_the_paper(make):
     runs = [make(f"inception-s{seed}", rising(0.5, 40)) for seed in range(2)]
     failed = [make("inception_x5-s0", [0.1, 0.1], has_diverged=True)]
     base = TUNED._replace(plateaus=(("long", 40.0),))
-    _, plain, at_x5 = figure_3(base, [("Inception", runs), ("Inception at x5", failed)])
-    assert plain[2] == "3,000 (to 38.0 %)" and plain[3].startswith("50.0 [50.0, 50.0]") and plain[5:] == ("31 million", "72.2")
-    assert at_x5[2] == "never (to 38.0 %)" and at_x5[3] == "10.0; 1 of 1 reached infinity"
+    with_bn = [make(f"bn_baseline-s{seed}", rising(0.5, 20)) for seed in range(2)]
+    rows = figure_3(base, [("Inception", runs), ("BN-Baseline", with_bn), ("Inception at x5", failed)])
+    _, plain, baseline, at_x5 = (dict(zip(rows[0], row)) for row in rows)
+    assert plain["steps to the target"] == "3,000 (to 38.0 %)" and plain["final accuracy, %"].startswith("50.0 [50.0, 50.0]")
+    assert list(plain.values())[-3:] == ["31 million", "-", "72.2"] and plain["times fewer steps"] == "-"
+    assert baseline["times fewer steps"] == f"{3_000 / 1_600:.2f}" and baseline["times fewer steps, the paper"] == "2.3"
+    assert at_x5["steps to the target"] == "never (to 38.0 %)" and at_x5["final accuracy, %"] == "10.0; 1 of 1 reached infinity"
+    assert at_x5["times fewer steps"] == "-"
 
 
 def test_speed_ups_are_drawn_where_runs_are(make, tmp_path, monkeypatch):
