@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.ticker import PercentFormatter
@@ -20,8 +21,20 @@ from bn_repro.verdicts.rules import NOT_RUN, Above, Below
 from bn_repro.verdicts.selection import NAME, Sweep, complete_by_seed, named_runs
 from bn_repro.verdicts.statistics import Mean
 
-SIZES = (2, 8, 32, 256)
-SMALLEST, SMALL, LARGEST = 2, 8, 256
+
+class Subject(NamedTuple):
+    """A network that is trained on as many images in batches of several sizes."""
+
+    experiment: str
+    suffix: str  # of its claims' ids
+    title: str
+    sizes: tuple[int, ...]
+    num_images: int
+
+
+MLP = Subject("batch_size", "", "Sigmoid network", (2, 8, 32, 256), 64_000)
+INCEPTION = Subject("batch_size_inception", "-inception", "Inception at full width", (32, 256, 1_024), 640_000)
+SMALLEST, SMALL, LARGEST = 2, 8, 256  # of the sigmoid network's
 NORMS = (
     ("without BN", "none"),
     ("with BN", "batch"),
@@ -30,7 +43,7 @@ NORMS = (
     ("with VBN", "virtual_batch"),
 )
 SIZED_NAME = re.compile(rf"{NAME.pattern},train\.batch_size=(?P<size>\d+),train\.lr=(?P<lr>[^,]+),train\.steps=\d+")
-AT_BEST = "Sigmoid network on as many images, each arm at its best learning rate"
+AT_BEST = "on as many images, each arm at its best learning rate"
 
 
 def sweeps_of_size(size: int, root: Path, arm: str, tier: str) -> dict[int, Sweep]:
@@ -83,42 +96,44 @@ def ratio_of_best_rates(pairs: Sequence[tuple[Sweep, Sweep]]) -> Ratio:
     )
 
 
-def gain_claim(size: int) -> Claim:
+def gain_claim(of: Subject, size: int) -> Claim:
     return Claim(
-        id=f"batch-size-{size}-gain",
+        id=f"batch-size-{size}-gain{of.suffix}",
         section="4.2",
-        group=AT_BEST,
+        group=f"{of.title} {AT_BEST}",
         says=f"in batches of {size}, BN ends above no norm",
         paper="higher, in batches of 32",
         unit="points",
-        reference="batch_size/none",
-        subject="batch_size/batch",
-        control="batch_size/none",
+        reference=f"{of.experiment}/none",
+        subject=f"{of.experiment}/batch",
+        control=f"{of.experiment}/none",
         select=partial(sweeps_of_size, size),
         measure=difference_at_best_lr,
         rule=Above(0, 0.2),
     )
 
 
-def rate_claim(size: int, says: str, rule: Above | Below) -> Claim:
+def rate_claim(of: Subject, size: int, says: str, rule: Above | Below) -> Claim:
     return Claim(
-        id=f"batch-size-{size}-rate",
+        id=f"batch-size-{size}-rate{of.suffix}",
         section="De & Smith 2020",
-        group="Sigmoid network on as many images, the best learning rate with BN over that without",
+        group=f"{of.title} on as many images, the best learning rate with BN over that without",
         says=says,
         paper="larger in large batches alone",
         unit="x",
-        reference="batch_size/none",
-        subject="batch_size/batch",
+        reference=f"{of.experiment}/none",
+        subject=f"{of.experiment}/batch",
         select=partial(sweeps_of_size, size),
         measure=ratio_of_best_rates,
         rule=rule,
     )
 
 
-def draw_sizes(root: Path, tier: str) -> Drawn | None:
+def draw_sizes(of: Subject, root: Path, tier: str) -> Drawn | None:
     """Draw final accuracy, and the best learning rate, against the batch size, a curve per norm."""
-    found = {label: [list(sweeps_of_size(size, root, f"batch_size/{norm}", tier).values()) for size in SIZES] for label, norm in NORMS}
+    found = {
+        label: [list(sweeps_of_size(size, root, f"{of.experiment}/{norm}", tier).values()) for size in of.sizes] for label, norm in NORMS
+    }
     found = {label: of_sizes for label, of_sizes in found.items() if all(of_sizes)}
     if not {"without BN", "with BN"} <= found.keys():
         return None
@@ -128,9 +143,9 @@ def draw_sizes(root: Path, tier: str) -> Drawn | None:
         accuracies = [[final_accuracy(run) for run in at_best_lr(sweeps)[:num_seeds]] for sweeps in of_sizes]
         rates = [[max(sweep, key=lambda lr, sweep=sweep: final_accuracy(sweep[lr])) for sweep in sweeps[:num_seeds]] for sweeps in of_sizes]
         for axis, values in zip(axes, (accuracies, rates)):
-            draw_over_seeds(axis, label, np.array(SIZES), np.array(values).T)
+            draw_over_seeds(axis, label, np.array(of.sizes), np.array(values).T)
     for axis in axes:
-        axis.set(xscale="log", xlabel="images of a batch", xticks=SIZES, xticklabels=[f"{size}" for size in SIZES])
+        axis.set(xscale="log", xlabel="images of a batch", xticks=of.sizes, xticklabels=[f"{size}" for size in of.sizes])
         axis.minorticks_off()
     axes[0].set_ylabel("final test accuracy")
     axes[0].yaxis.set_major_formatter(PercentFormatter(100, decimals=0))
@@ -148,18 +163,30 @@ def answer_in_words(answers: Answers) -> str:
     return f"BN gains {in_words(gained)} in batches of {LARGEST}. In batches of {SMALLEST} group norm ends {in_words(group)} above BN."
 
 
+def figure_of(of: Subject) -> Figure:
+    return Figure(
+        name=f"batch-size{of.suffix}",
+        title=f"{of.title}: final accuracy and the best learning rate against the batch size, by norm",
+        caption=f"All arms see {of.num_images:,} images. Left: final test accuracy, each seed at the learning rate that the "
+        "other seeds prefer. Right: the best of five rates a factor of 4 apart. Lines are means over seeds, bands run from the lowest to the highest seed.",
+        alt=f"Two panels over batches of {of.sizes[0]} to {of.sizes[-1]:,} images: accuracy and the best learning rate, a curve per norm.",
+        draw=partial(draw_sizes, of),
+        experiments=(of.experiment,),
+    )
+
+
 STUDY = Study(
     name="batch_size",
     title="Batch size",
     sections="4.2",
     question="At which batch sizes does BN gain, and do larger learning rates pay there?",
-    experiments=("batch_size",),
+    experiments=(MLP.experiment, INCEPTION.experiment),
     claims=(
-        *(gain_claim(size) for size in SIZES if size != SMALLEST),
+        *(gain_claim(MLP, size) for size in MLP.sizes if size != SMALLEST),
         Claim(
             id=f"batch-size-{SMALLEST}-group",
             section="Wu & He 2018",
-            group=AT_BEST,
+            group=f"{MLP.title} {AT_BEST}",
             says=f"in batches of {SMALLEST}, group norm ends above BN",
             paper="10.6 points, ResNet-50 on ImageNet",
             unit="points",
@@ -172,7 +199,7 @@ STUDY = Study(
         Claim(
             id="batch-size-lost",
             section="Wu & He 2018",
-            group=AT_BEST,
+            group=f"{MLP.title} {AT_BEST}",
             says=f"beside group norm, BN loses more in batches of {SMALLEST} than in those of {LARGEST}",
             paper="only small batches hurt it",
             unit="points",
@@ -182,19 +209,12 @@ STUDY = Study(
             measure=lost_in_small_batches,
             rule=Above(0, 1),
         ),
-        rate_claim(SMALL, f"in batches of {SMALL}, it is at most twice as large", Below(2, 4)),
-        rate_claim(LARGEST, f"in batches of {LARGEST}, it is larger", Above(1, 2)),
+        rate_claim(MLP, SMALL, f"in batches of {SMALL}, it is at most twice as large", Below(2, 4)),
+        rate_claim(MLP, LARGEST, f"in batches of {LARGEST}, it is larger", Above(1, 2)),
+        *(gain_claim(INCEPTION, size) for size in INCEPTION.sizes),
+        rate_claim(INCEPTION, INCEPTION.sizes[0], f"in batches of {INCEPTION.sizes[0]}, it is at most twice as large", Below(2, 4)),
+        rate_claim(INCEPTION, INCEPTION.sizes[-1], f"in batches of {INCEPTION.sizes[-1]:,}, it is larger", Above(1, 2)),
     ),
-    figures=(
-        Figure(
-            name="batch-size",
-            title="Final accuracy and the best learning rate against the batch size, by norm",
-            caption="All arms see 64,000 images. Left: final test accuracy, each seed at the learning rate that the other seeds prefer. "
-            "Right: the best of five rates a factor of 4 apart. Lines are means over seeds, bands run from the lowest to the highest seed.",
-            alt="Two panels over batches of 2 to 256 images: accuracy and the best learning rate, a curve per norm.",
-            draw=draw_sizes,
-            experiments=("batch_size",),
-        ),
-    ),
+    figures=(figure_of(MLP), figure_of(INCEPTION)),
     in_words=answer_in_words,
 )

@@ -9,7 +9,7 @@ from bn_repro.figures.style import as_svg
 from bn_repro.launcher.grids import configs_of
 from bn_repro.records.record import FINISHED
 from bn_repro.records.writing import RunWriter
-from bn_repro.studies.batch_size import NORMS, SIZED_NAME, SIZES, STUDY, best_rate, ratio_of_best_rates, sweeps_of_size
+from bn_repro.studies.batch_size import INCEPTION, MLP, NORMS, SIZED_NAME, STUDY, best_rate, ratio_of_best_rates, sweeps_of_size
 from bn_repro.verdicts.judging import judge_all
 from bn_repro.verdicts.rules import NOT_REPRODUCED, NOT_RUN, REPRODUCED
 
@@ -29,7 +29,7 @@ def write_run(root, norm, seed, size, lr, accuracy):
 def root(tmp_path_factory):
     """Write runs in which BN gains five points, but loses five in batches of 2; it likes 4 times the rate in batches of 256."""
     root = tmp_path_factory.mktemp("runs")
-    for size in SIZES:
+    for size in MLP.sizes:
         for norm, seeds in [*((norm, SEEDS) for _, norm in NORMS), ("none", CONTROLS)]:
             best = 16 if norm == "batch" and size == 256 else 4
             for seed in seeds:
@@ -68,10 +68,13 @@ def test_claims_say_what_the_runs_mean(root):
     assert STUDY.in_words(answers).startswith("BN gains 5")
 
 
-def test_the_grid_is_what_the_study_reads():
-    names = [SIZED_NAME.fullmatch(config.name) for config in configs_of("batch_size/long")]
-    assert all(names) and {int(name["size"]) for name in names} == set(SIZES)
-    for size in SIZES:
+@pytest.mark.parametrize("subject, tier", [(MLP, "long"), (INCEPTION, "gpu")])
+def test_the_grid_is_what_the_study_reads(subject, tier):
+    configs = configs_of(f"{subject.experiment}/{tier}")
+    names = [SIZED_NAME.fullmatch(config.name) for config in configs]
+    assert all(names) and {int(name["size"]) for name in names} == set(subject.sizes)
+    assert {config.train.steps * config.train.batch_size for config in configs} == {subject.num_images}
+    for size in subject.sizes:
         rates = sorted({float(name["lr"]) for name in names if int(name["size"]) == size})
         assert [rate / rates[0] for rate in rates] == [1, 4, 16, 64, 256]
 
@@ -82,7 +85,7 @@ def test_nothing_is_said_without_runs(tmp_path):
 
 
 def test_the_figure_draws(root):
-    (figure,) = STUDY.figures
+    figure, _ = STUDY.figures
     found = figure.draw(root, "long")
     assert found is not None and found.note == "n = 6."
     assert as_svg(found.content, figure.name).startswith(b"<?xml")
