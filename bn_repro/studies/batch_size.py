@@ -168,7 +168,8 @@ def figure_of(of: Subject) -> Figure:
         name=f"batch-size{of.suffix}",
         title=f"{of.title}: final accuracy and the best learning rate against the batch size, by norm",
         caption=f"All arms see {of.num_images:,} images. Left: final test accuracy, each seed at the learning rate that the "
-        "other seeds prefer. Right: the best of five rates a factor of 4 apart. Lines are means over seeds, bands run from the lowest to the highest seed.",
+        "other seeds prefer. Right: the best of five rates a factor of 4 apart. Lines are means over seeds, bands run from the lowest "
+        "to the highest seed.",
         alt=f"Two panels over batches of {of.sizes[0]} to {of.sizes[-1]:,} images: accuracy and the best learning rate, a curve per norm.",
         draw=partial(draw_sizes, of),
         experiments=(of.experiment,),
