@@ -37,8 +37,8 @@ def git(*arguments):
 
 
 @cache
-def built(tier):
-    return build_report(PUBLISHED / tier / files.PUBLISHED_RUNS, tier, None)
+def built(tier, has_figures=True):
+    return build_report(PUBLISHED / tier / files.PUBLISHED_RUNS, tier, None, has_figures=has_figures)
 
 
 def runs_of(tier):
@@ -64,7 +64,7 @@ def as_numbers(text):
 def test_numbers_follow_from_the_published_records(tier):
     """As numbers, since the last bits differ between machines."""
     published = json.loads((PUBLISHED / tier / files.CLAIMS).read_text())
-    rows = json.loads(report_files(built(tier))[files.CLAIMS])
+    rows = json.loads(report_files(built(tier, has_figures=False))[files.CLAIMS])
     assert [row["id"] for row in rows] == [row["id"] for row in published]
     for row, beside in zip(rows, published):
         numbers, words = (

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from bn_repro.measures.contrasts import Pairs
 from bn_repro.records.record import DIVERGED, Run
@@ -42,8 +43,10 @@ def variance_of_images(pairs: Pairs) -> float:
 def smoothed_accuracy(run: Run) -> tuple[np.ndarray, np.ndarray]:
     """Return (steps, accuracies), each accuracy the mean of the last five rows, of fewer at the start."""
     steps, accuracies = run.column("accuracy")
-    means = [accuracies[max(0, row + 1 - SMOOTHED_ROWS) : row + 1].mean() for row in range(len(accuracies))]
-    return steps, np.array(means)
+    first = [accuracies[: row + 1].mean() for row in range(min(len(accuracies), SMOOTHED_ROWS - 1))]
+    if len(accuracies) < SMOOTHED_ROWS:
+        return steps, np.array(first)
+    return steps, np.concatenate([first, sliding_window_view(accuracies, SMOOTHED_ROWS).mean(-1)])
 
 
 def best_accuracy(run: Run) -> float:

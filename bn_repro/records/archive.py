@@ -6,9 +6,10 @@ Files of one name stand together, so that hundreds of runs whose configs and mac
 import io
 import lzma
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from bn_repro.records.damage import MAX_BYTES, MAX_BYTES_OF_OTHERS, Damaged, Missing, check_size, read_whole
 
@@ -63,6 +64,12 @@ def state_of(path: Path) -> tuple[int, ...] | None:
     return state.st_ino, state.st_size, state.st_mtime_ns
 
 
+def state_of_folder(folder: Path, names: Sequence[str]) -> tuple[Any, ...]:
+    """Return what is another where one of a folder's files, or the archive that the folder is in, has been written anew."""
+    place = archive_and_name(folder)
+    return tuple(state_of(folder / name) for name in names) if place is None else (state_of(place[0]),)
+
+
 def files_in(archive: Path) -> list[Path]:
     """List the paths of all files of runs in an archive, in order of their names; none if there is no archive."""
     return sorted(archive / name for name in opened(archive)) if archive.exists() else []
@@ -75,9 +82,12 @@ def is_of_a_run(name: str) -> bool:
 
 def archive_and_name(path: Path) -> tuple[Path, str] | None:
     """Split a path into the archive that it leads into and the name inside; None for one on the disk."""
-    for parent in path.parents:
-        if parent.name.endswith(SUFFIX) and parent.is_file():
-            return parent, path.relative_to(parent).as_posix()
+    text, end = path.as_posix(), 0
+    while end := text.find(f"{SUFFIX}/", end) + 1:
+        end += len(SUFFIX)
+        parent = Path(text[: end - 1])
+        if parent.is_file():
+            return parent, text[end:]
     return None
 
 

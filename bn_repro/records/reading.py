@@ -1,6 +1,7 @@
 """One reader for each kind of file of a run: it returns what was written, or says in one line that the file is damaged, and why."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ T = TypeVar("T")
 LABELS, SINGLE, CROPS = "labels", "single", "crops"  # of predictions
 WHOLE = 65_535  # what a probability of 1 is written as
 NUMBER = int | float
+MAY_REFER = re.compile(r"\*\S")  # what an alias begins with; a pattern such as .* ends its line
 NESTING, MAX_NESTING = "-?[{", 1000  # what can begin a level on the same line
 ENVIRONMENT_FIELDS = {
     "python": str, "packages": dict, "commit": str | None, "is_modified": bool, "processor": str, "cores": int | None,
@@ -45,7 +47,7 @@ def plain_yaml(text: str) -> Any:
     """
     is_flat = sum(map(text.count, NESTING)) < MAX_NESTING
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader) if is_flat else yaml.SafeLoader
-    if "*" in text and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, loader)):
+    if MAY_REFER.search(text) and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, loader)):
         raise ValueError("it refers to parts of itself")
     return yaml.load(text, loader)
 

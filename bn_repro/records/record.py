@@ -1,7 +1,7 @@
 """What a run leaves on disk: its config, its machine, a row of metrics a step, activation records, a summary."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from bn_repro.records.reading import (
     read_rows,
     read_summary,
 )
-from bn_repro.records.soundness import check_finished
+from bn_repro.records.soundness import check_finished, state_of_record
 
 FINISHED, DIVERGED, STOPPED_AT_CHANCE = "finished", "diverged", "stopped at chance"
 
@@ -126,13 +126,19 @@ class Run:
 def find_runs(root: Path, experiment: str, tier: str) -> list[Run]:
     """List the complete runs of an experiment and tier, by name, from its folder or its archive under a root.
 
-    One of which a file is damaged or missing is left out; `damage_in` names it.
+    One of which a file is damaged or missing is left out; `damage_in` names it. What was read of a run is kept until a file of it changes.
     """
     try:
         folders = run_folders(root, experiment, tier)
     except Damaged:  # the archive
         return []
-    return [run for run in map(Run, folders) if run.has_summary and run.damage is None]
+    return [run for folder in folders if (run := _sound_run(folder, state_of_record(folder)))]
+
+
+@lru_cache(maxsize=4096)
+def _sound_run(folder: Path, state: tuple[Any, ...]) -> Run | None:
+    run = Run(folder)
+    return run if run.has_summary and run.damage is None else None
 
 
 def damage_in(root: Path, tier: str) -> list[Damaged]:

@@ -32,9 +32,14 @@ def check_finished(folder: Path) -> None:
         Missing: a file is not there, the summary or another.
         Damaged: the first file that is not as it was written.
     """
-    damage = _damage(folder, tuple(archive.state_of(folder / name) for name in CHECKED))
+    damage = _damage(folder, state_of_record(folder))
     if damage:
         raise type(damage)(*damage.args)
+
+
+def state_of_record(folder: Path) -> tuple[Any, ...]:
+    """Return what is another where a file of a run has been written anew."""
+    return archive.state_of_folder(folder, CHECKED)
 
 
 @lru_cache(maxsize=4096)

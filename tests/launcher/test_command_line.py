@@ -214,7 +214,7 @@ def test_the_number_of_runs_in_an_opening_is_that_of_its_command(experiment):
     found = re.search(r"--only (\S+) +\((\d+) runs?\b", opening)
     if found:
         chosen = choose(tier, found[1], STUDIES, lambda name: math.inf).experiments
-        assert int(found[2]) == sum(len(configs_of(one)) for one in chosen)
+        assert int(found[2]) == sum(len(grid(one)) for one in chosen)
 
 
 def test_differences_are_of_what_changes_results():
