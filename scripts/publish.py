@@ -14,6 +14,7 @@ if __name__ == "__main__":
 from bn_repro.checks.arguments import Parser, answer, folder, one_of
 from bn_repro.checks.values import nearest, shown, told
 from bn_repro.config import TIERS, Config, differences
+from bn_repro.launcher.choice import arm_of
 from bn_repro.launcher.grids import configs_of, experiments
 from bn_repro.records import archive, files
 from bn_repro.records.damage import Damaged, read_whole
@@ -31,7 +32,7 @@ def publish(tier: str, left_out: Sequence[str] = ()) -> int:
     A run that this machine has not made stays as it is published already, so that experiments can come from several machines.
 
     Args:
-        left_out: experiments whose runs are still to be made; their claims say NOT RUN.
+        left_out: experiments, or arms `<experiment>/<arm>`, whose runs are still to be made; their claims say NOT RUN.
     """
     from bn_repro.report.first_page import with_results
     from bn_repro.report.page import write_report
@@ -40,6 +41,7 @@ def publish(tier: str, left_out: Sequence[str] = ()) -> int:
     folder = PUBLISHED / tier
     names = {name.split("/")[0]: name for name in experiments(tier)}
     configs = [config for experiment, name in names.items() if experiment not in left_out for config in configs_of(name)]
+    configs = [config for config in configs if arm_of(config) not in left_out]
     if not configs:
         print(f"error: tier {tier} has no experiments", file=sys.stderr)
         return 2
@@ -137,7 +139,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--tier", required=True, type=one_of(TIERS), help=", ".join(TIERS))
     help_text = "write the published run folders there instead, as training wrote them but for weights (default: results/unpacked)"
     parser.add_argument("--unpack", type=folder, nargs="?", const=str(files.UNPACKED), metavar="FOLDER", help=help_text)
-    without = "experiments to leave out, since their runs are still to be made"
+    without = "experiments, or arms as EXPERIMENT/ARM, to leave out, since their runs are still to be made"
     parser.add_argument("--without", nargs="+", default=[], metavar="EXPERIMENT", help=without)
     parser.add_argument("--redraw", action="store_true", help="make the published report anew from the published runs instead")
     arguments = parser.parse_args()
@@ -145,8 +147,12 @@ def parse() -> argparse.Namespace:
         raise ValueError("give one of --unpack, --without and --redraw")
     names = [name.split("/")[0] for name in experiments(arguments.tier)]
     for name in arguments.without:
-        if name not in names:
+        experiment, slash, _ = name.partition("/")
+        if experiment not in names:
             raise ValueError(f"--without {shown(name)}: no such experiment{nearest(name, names)}; {told(name, names)}")
+        arms = sorted({arm_of(config) for config in configs_of(f"{experiment}/{arguments.tier}")}) if slash else []
+        if slash and name not in arms:
+            raise ValueError(f"--without {shown(name)}: no such arm{nearest(name, arms)}; {told(name, arms)}")
     return arguments
 
 
