@@ -5,7 +5,7 @@ import itertools
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Any
 
@@ -28,6 +28,7 @@ from bn_repro.records.record import address_of
 
 CONFIGS = SHIPPED / "configs"
 MAIN_CONFIG = "train"
+SEED = "seed="
 CONTROLS = "controls"  # of an experiment file: further grids, since one of Hydra's is one product
 
 
@@ -129,8 +130,28 @@ def experiment_file(experiment: str) -> dict[str, Any]:
 
 
 def configs_of(experiment: str, extra: Sequence[str] = ()) -> list[RunConfig]:
-    """Compose every run of an experiment's grid; `extra` overrides that change no result come on top."""
-    return [config_of(overrides, extra) for overrides in grid(experiment)]
+    """Compose every run of an experiment's grid; `extra` overrides that change no result come on top.
+
+    Composing is slow: of runs that differ in their seed alone it is done once.
+    """
+    configs = []
+    of_first_seed: dict[tuple[str, ...], RunConfig] = {}
+    for overrides in grid(experiment):
+        others = tuple(override for override in overrides if not override.startswith(SEED))
+        if others in of_first_seed:
+            configs.append(with_seed_of(of_first_seed[others], overrides))
+        else:
+            configs.append(of_first_seed.setdefault(others, config_of(overrides, extra)))
+    return configs
+
+
+def with_seed_of(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
+    """Return the config of a run that differs in its seed alone, on which no other knob depends."""
+    (seed,) = (override.removeprefix(SEED) for override in overrides if override.startswith(SEED))
+    config = replace(copy.deepcopy(config), seed=int(seed))
+    check(config)
+    config.name = run_name(config, overrides)
+    return config
 
 
 def config_of(overrides: Sequence[str], extra: Sequence[str] = ()) -> RunConfig:

@@ -18,7 +18,7 @@ from bn_repro.config import NORMS, differences, walk
 from bn_repro.launcher import grids
 from bn_repro.launcher.choice import choose
 from bn_repro.launcher.command_line import refuse_mistakes
-from bn_repro.launcher.grids import CONFIGS, configs_of, experiments, grid, run_name
+from bn_repro.launcher.grids import CONFIGS, config_of, configs_of, experiments, grid, run_name
 from bn_repro.studies import STUDIES
 
 ROOT = Path(__file__).parents[2]
@@ -174,6 +174,16 @@ def test_configs_of_a_grid(tmp_path):
     assert [(config.norm, config.network.norm, config.seed) for config in configs[2:4]] == [("none", "none", 2), ("batch", "batch", 0)]
     assert {config.results_folder for config in configs} == {str(tmp_path)}
     assert configs[0].train.steps == 60 and configs[0].data.name == "synthetic"
+
+
+@pytest.mark.parametrize("experiment", ["inception/long", "text_head/quick", "policy_diversity/quick"])
+def test_runs_that_differ_in_their_seed_are_as_if_each_were_composed(experiment):
+    assert configs_of(experiment) == [config_of(overrides) for overrides in grid(experiment)]
+
+
+def test_no_knob_but_the_name_depends_on_the_seed():
+    files = [path for path in CONFIGS.rglob("*.yaml") if re.search(r"\$\{[^}]*\bseed\b", path.read_text())]
+    assert files == [CONFIGS / "train.yaml"] and len(re.findall(r"\$\{[^}]*\bseed\b", files[0].read_text())) == 1
 
 
 def covering(points):
