@@ -86,6 +86,7 @@ class TrainConfig:
     row_spacing: float | None = knob(
         "most by which early rows are apart, as a share of their step, until eval_every is closer; null adds none", above=0, below=1
     )
+    first_spaced_row: int = knob("step of the first row that row_spacing adds", low=1, high=MOST, unit="steps")
     stop_at_chance: int | None = knob(
         "step from which a row of metrics whose accuracy is at chance ends the run; null never", low=1, high=MOST, unit="steps"
     )

@@ -29,7 +29,8 @@ def lr_at(step: int, config: TrainConfig) -> float:
 
 def has_row(step: int, config: TrainConfig) -> bool:
     """Say whether accuracy is measured before a step: every `eval_every` steps, at the end, and as early as `row_spacing` asks for."""
-    return step % config.eval_every == 0 or step == config.steps or step in extra_rows(config.eval_every, config.row_spacing)
+    spaced = extra_rows(config.eval_every, config.row_spacing, config.first_spaced_row)
+    return step % config.eval_every == 0 or step == config.steps or step in spaced
 
 
 def set_rates(optimizer: Optimizer, step: int, config: TrainConfig) -> None:

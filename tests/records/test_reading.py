@@ -146,7 +146,8 @@ def test_cadences_by_hand():
     assert steps_of_activations(config, 25) == [0, 20, 25] and steps_of_activations(config, 20) == [0, 20]
     assert steps_of_activations(config | {"probe.every": 0}, 25) == []
     spaced = config | {"train.row_spacing": 0.5}
-    assert extra_rows(10, 0.5) == {10, 15} and steps_of_rows(spaced, 25) == [0, 10, 15, 20, 25]
+    assert steps_of_rows(spaced | {"train.first_spaced_row": 12}, 25) == [0, 10, 12, 18, 20, 25]
+    assert extra_rows(10, 0.5, 10) == {10, 15} and extra_rows(10, 0.5, 12) == {12, 18} and steps_of_rows(spaced, 25) == [0, 10, 15, 20, 25]
 
 
 def test_runs_in_folders_and_archives_are_checked_once_until_they_change(root, monkeypatch):
