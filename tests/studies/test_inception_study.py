@@ -83,6 +83,11 @@ def test_each_sentence_stands_alone(make, tmp_path):
         make(f"inception_sigmoid-s{seed}", [0.1] * ROWS)
     said = inception.STUDY.in_words({answer.id: answer for answer in answered()})
     assert said.startswith("With sigmoid instead of ReLU, Inception reaches 40.2") and "BN-Baseline" not in said
+    for seed in range(5):
+        make(f"inception-s{seed}", rising(0.6, 40))
+        make(f"bn_x5-s{seed}", rising(0.6, 20))
+    said = inception.STUDY.in_words({answer.id: answer for answer in answered()})
+    assert said.startswith("BN-x5 needs ") and "fewer at the best rate without BN (the paper: 14.8). With sigmoid" in said
 
 
 def test_figure_3_lists_the_arms_beside_the_paper(make):

@@ -20,10 +20,10 @@ def answer_in_words(answers: Answers) -> str:
             f"To 95 % of the plain network's accuracy BN-Baseline needs {in_words(baseline)} fewer steps (the paper: 2.3) "
             f"and ends {higher} higher."
         )
-    if NOT_RUN not in (x5.verdict, at_papers_rate.verdict):
-        said.append(
-            f"BN-x5 needs {in_words(x5)} fewer at the best rate without BN, {in_words(at_papers_rate)} at the paper's (the paper: 14.8)."
-        )
+    at_bases = ((x5, "at the best rate without BN"), (at_papers_rate, "at the paper's"))
+    fewer = [f"{in_words(answer)} fewer {base}" for answer, base in at_bases if answer.verdict != NOT_RUN]
+    if fewer:
+        said.append(f"BN-x5 needs {', '.join(fewer)} (the paper: 14.8).")
     with_bn, plain = (answers[f"fig2-sigmoid-{id}"] for id in ("bn", "plain"))
     if with_bn.verdict != NOT_RUN:
         said.append(f"With sigmoid instead of ReLU, Inception reaches {in_words(with_bn)} with BN and {in_words(plain)} without.")
