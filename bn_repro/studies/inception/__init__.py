@@ -21,7 +21,7 @@ def answer_in_words(answers: Answers) -> str:
             f"and ends {higher} higher."
         )
     at_bases = ((x5, "at the best rate without BN"), (at_papers_rate, "at the paper's"))
-    fewer = [f"{in_words(answer)} fewer {base}" for answer, base in at_bases if answer.verdict != NOT_RUN]
+    fewer = [f"{in_words(answer)} fewer steps {base}" for answer, base in at_bases if answer.verdict != NOT_RUN]
     if fewer:
         said.append(f"BN-x5 needs {', '.join(fewer)} (the paper: 14.8).")
     with_bn, plain = (answers[f"fig2-sigmoid-{id}"] for id in ("bn", "plain"))
