@@ -49,7 +49,7 @@ def of_base(base: Base) -> tuple[Figure, Figure]:
             name=f"figure-3{name}",
             title=f"Figure 3: {base.short_title}",
             caption="The target is 95 % of the plain network's accuracy on tuning seeds. Steps are means over the seeds that reached it, "
-            "milliseconds medians of trainings that shared a machine, which moves them. Times fewer and less are than the first row's, "
+            "milliseconds are of each arm's fastest run, since all shared a machine. Times fewer and less are than the first row's, "
             "of arms all of whose seeds arrived; claims have the intervals. The paper's numbers are of ImageNet.",
             alt="A table of the arms: learning rate, steps, time, accuracy, and the paper's.",
             draw=of_arms(partial(figure_3, base), arms),
