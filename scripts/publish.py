@@ -14,8 +14,7 @@ if __name__ == "__main__":
 from bn_repro.checks.arguments import Parser, answer, folder, one_of
 from bn_repro.checks.values import nearest, shown, told
 from bn_repro.config import TIERS, Config, differences
-from bn_repro.launcher.choice import arm_of
-from bn_repro.launcher.grids import configs_of, experiments
+from bn_repro.launcher.grids import arm_of, configs_of, experiments
 from bn_repro.records import archive, files
 from bn_repro.records.damage import Damaged, read_whole
 from bn_repro.records.files import PUBLISHED, RUNS

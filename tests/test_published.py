@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from bn_repro.config import differences
-from bn_repro.launcher.choice import arm_of
-from bn_repro.launcher.grids import CONFIGS, configs_of
+from bn_repro.launcher.grids import CONFIGS, arm_of, configs_of
 from bn_repro.records import archive, files
 from bn_repro.records.record import address_of, archive_of, experiments_in, find_run, find_runs
 from bn_repro.report.first_page import with_results

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bn_repro.checks.values import nearest
-from bn_repro.config import TIERS, RunConfig
+from bn_repro.config import TIERS
 from bn_repro.launcher.grids import experiments
 from bn_repro.studies.study import Study
 
@@ -65,11 +65,6 @@ def choose(tier: str, only: str | None, studies: Sequence[Study], seconds_of: Ca
     if only in of_study:
         return Choice(in_order, frozenset(claim.id for study in studies if study.name == only for claim in study.claims))
     return Choice(in_order, frozenset(id for id, claim in claims.items() if claim.experiments & wanted))
-
-
-def arm_of(config: RunConfig) -> str:
-    """Return `<experiment>/<arm>`, as in the run's address."""
-    return f"{config.experiment}/{config.arm.replace('/', '_')}"
 
 
 def ordered(names: Sequence[str], studies: Sequence[Study], seconds_of: Callable[[str], float]) -> Sequence[str]:

@@ -104,6 +104,11 @@ def run_name(config: RunConfig, overrides: Sequence[str]) -> str:
     return name
 
 
+def arm_of(config: RunConfig) -> str:
+    """Return `<experiment>/<arm>`, as in the run's address."""
+    return f"{config.experiment}/{config.arm.replace('/', '_')}"
+
+
 def experiments(tier: str | None = None) -> list[str]:
     """List `<name>/<tier>` of the experiment files, of one tier or of all."""
     return sorted(

@@ -12,7 +12,7 @@ from rich.console import Console
 from bn_repro.config import RunConfig
 from bn_repro.data.fetch import check_image_folder, fetch
 from bn_repro.launcher.child import DONE, FAILED, INTERRUPTED, Outcome
-from bn_repro.launcher.grids import configs_of, with_needed_runs
+from bn_repro.launcher.grids import arm_of, configs_of, with_needed_runs
 from bn_repro.launcher.progress import clock
 from bn_repro.launcher.runs import estimated_seconds, run_many
 from bn_repro.launcher.signals import stopping_on_signals
@@ -96,7 +96,7 @@ def asked_for(tier: str, only: str | None) -> tuple["Choice", list[RunConfig]]:
     Raises:
         ValueError: there is no such thing.
     """
-    from bn_repro.launcher.choice import arm_of, choose
+    from bn_repro.launcher.choice import choose
     from bn_repro.studies import STUDIES
 
     configs = cache(configs_of)

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from bn_repro.launcher.choice import arm_of, choose, ordered
-from bn_repro.launcher.grids import experiments
+from bn_repro.launcher.choice import choose, ordered
+from bn_repro.launcher.grids import arm_of, experiments
 from bn_repro.launcher.reproduce import asked_for
 from bn_repro.studies import CLAIMS, STUDIES
 
