@@ -16,7 +16,7 @@ from bn_repro.verdicts.selection import runs_of
 from bn_repro.verdicts.statistics import Mean
 
 HEADERS = (
-    "arm", "learning rate", "steps to the target", "times fewer steps", "times less time", "ms a step", "final accuracy, %",
+    "arm", "learning rate", "steps to the target", "times fewer steps", "ms a step", "final accuracy, %",
     "the paper's steps to 72.2 %", "times fewer steps, the paper", "the paper's best, %",
 )  # fmt: skip
 SPEEDUPS = (0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15)  # that an axis names
@@ -56,7 +56,7 @@ def figure_2(arms: Sequence[Arm]) -> Drawing:
 
 
 def figure_3(base: Base, arms: Sequence[Arm]) -> Rows:
-    """Return the rows of Figure 3, a header first: our numbers beside the paper's. Times fewer and less are than the first arm's."""
+    """Return the rows of Figure 3, a header first: our numbers beside the paper's. Times fewer are than the first arm's."""
     paper = {label: (steps, best) for _, label, steps, best in FIGURE_3}
     _, plain = arms[0]
     target = target_at(plain[0], base.targets)
@@ -71,14 +71,13 @@ def row_of_figure_3(
     diverged = sum(map(reached_infinity, runs))
     note = f"; {diverged} of {len(runs)} reached infinity" if diverged else ""
     fewer = None if target is None or runs is plain else times_fewer(plain, runs, target)
-    step, plain_step = milliseconds(runs), milliseconds(plain)
+    step = milliseconds(runs)
     paper_fewer = PAPERS_STEPS / paper_steps if paper_steps else 1
     return (
         label,
         f"{runs[0].config['train.lr']:g}",
         "-" if target is None else f"{steps_in_words(runs, target)} (to {target:.1f} %)",
         f"{fewer:.2f}" if fewer else "-",
-        f"{fewer * plain_step / step:.2f}" if fewer and step and plain_step else "-",
         f"{step:.0f}" if step else "-",
         f"{final.value:.1f}{interval}{note}",
         f"{paper_steps:g} million" if paper_steps else "never" if paper_best else "-",
