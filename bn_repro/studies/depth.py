@@ -11,7 +11,7 @@ from matplotlib.ticker import PercentFormatter
 
 from bn_repro.figures.style import draw_over_seeds, new_figure
 from bn_repro.measures.accuracy import final_accuracy
-from bn_repro.measures.contrasts import Pairs, difference, increase
+from bn_repro.measures.contrasts import Pairs, difference
 from bn_repro.records.record import Run
 from bn_repro.studies.learning_rates import at_best_lr, difference_at_best_lr
 from bn_repro.studies.study import NO_RUNS, Answers, Drawn, Figure, Study
@@ -70,10 +70,6 @@ def less_saturated(pairs: Pairs) -> Mean:
     return difference(lambda run: -saturated_share(run))(pairs)
 
 
-def seconds_a_step(cell: Map) -> float:
-    return float(np.median([1 / run.summary["steps_per_second"] for run in cell.values()]))
-
-
 def depth_claim(nonlinearity: str, depth: int, arm: str) -> Claim:
     return Claim(
         id=f"depth-{nonlinearity}-{depth}-{arm}",
@@ -105,23 +101,6 @@ def saturation_claim(nonlinearity: str, arm: str, id: str, says: str, unit: str,
         select=partial(saturating_runs, nonlinearity),
         measure=measure,
         rule=Above(0, size),
-    )
-
-
-def cost_claim(arm: str) -> Claim:
-    """Claim that layer norm is expensive in the gradient: of all of a step, by runs that share a machine with others of both arms."""
-    return Claim(
-        id=f"depth-cost-{arm}",
-        section="Goldberg 2017",
-        group=f"{DEPTHS[-1]} layers of tanh, the time of a training step",
-        says=f"with {WORDS[arm]} it is longer than with BN",
-        paper="expensive in the gradient",
-        unit="x",
-        reference="depth/batch",
-        subject=f"depth/{arm}",
-        select=partial(cells_of, "tanh", DEPTHS[-1]),
-        measure=increase(seconds_a_step),
-        rule=Above(1, 1.25),
     )
 
 
@@ -205,10 +184,7 @@ STUDY = Study(
     sections="1",
     question="Which norm lets deep networks of saturating nonlinearities train, and which keeps them out of saturation?",
     experiments=("depth", "saturation"),
-    claims=(
-        *(claim for nonlinearity in NONLINEARITIES for claim in claims_of(nonlinearity)),
-        *(cost_claim(arm) for arm in ("layer", "goldberg")),
-    ),
+    claims=tuple(claim for nonlinearity in NONLINEARITIES for claim in claims_of(nonlinearity)),
     figures=(
         Figure(
             name="depth-accuracy",

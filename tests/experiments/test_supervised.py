@@ -411,10 +411,9 @@ def few_images(monkeypatch):
 
 
 ELSEWHERE = ("text_", "policy_", "evolution_")  # experiments that have tests of their own, as has tier imagenet
-ONCE = [name for name in experiments() if name.replace("/smoke", "/long") == name or name.replace("/smoke", "/long") not in experiments()]
 
 
-@pytest.mark.parametrize("name", [name for name in ONCE if not name.endswith("/imagenet") and not name.startswith(ELSEWHERE)])
+@pytest.mark.parametrize("name", [name for name in experiments() if not name.endswith("/imagenet") and not name.startswith(ELSEWHERE)])
 def test_every_experiment_runs_two_steps(name, tmp_path, monkeypatch, few_images):
     """The first run of each norm in its grid."""
     arms = {next((override for override in point if override.startswith(("norm=", "arm="))), None): point for point in reversed(grid(name))}

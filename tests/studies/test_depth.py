@@ -1,7 +1,5 @@
 """Do the claims of depth and saturation say what made-up runs mean, and do their figures draw?"""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from made_up_records import ENVIRONMENT
@@ -14,7 +12,6 @@ from bn_repro.verdicts.judging import judge_all
 from bn_repro.verdicts.rules import NOT_REPRODUCED, NOT_RUN, REPRODUCED
 
 SEEDS, CONTROLS = range(200, 205), range(210, 215)
-STEPS_PER_SECOND = {"none": 200.0, "batch": 100.0, "layer": 80.0, "goldberg": 50.0}
 POINTS = [(0.1, 0.1), (1.0, 0.1)]  # learning rate, deviation
 
 
@@ -27,8 +24,7 @@ def write_run(root, address, nonlinearity, accuracy, depth=5, lr=0.1, std=1.0, s
         if saturated is not None:
             shares = {f"hidden.{layer}/after_norm/saturated": np.float32(saturated if step else 1) for layer in range(depth)}
             writer.append_activations(step, shares)
-    clock = {"seconds": 1.0, "steps_per_second": STEPS_PER_SECOND[Path(address).name.split("-")[0]], "peak_memory_mb": 1.0}
-    writer.finish({"status": FINISHED, "accuracy": accuracy, "steps": 100, **clock})
+    writer.finish({"status": FINISHED, "accuracy": accuracy, "steps": 100})
     writer.close()
 
 
@@ -77,7 +73,6 @@ def test_claims_say_what_the_runs_mean(root):
     assert all(answer.verdict == REPRODUCED for id, answer in answers.items() if id not in gained_nothing)
     assert answers["depth-sigmoid-20-batch"].estimate == pytest.approx(80) and answers["depth-sigmoid-20-batch"].n == 5
     assert answers["saturation-share-tanh-goldberg"].estimate == pytest.approx(0.4)
-    assert answers["depth-cost-goldberg"].estimate == pytest.approx(2) and answers["depth-cost-layer"].estimate == pytest.approx(1.25)
     assert all(answer.control_verdict != REPRODUCED for answer in answers.values())
     said = STUDY.in_words(answers)
     assert "80" in said and "0.5" in said and "0.4" in said

@@ -49,9 +49,8 @@ def of_base(base: Base) -> tuple[Figure, Figure]:
             name=f"figure-3{name}",
             title=f"Figure 3: {base.short_title}",
             caption="The target is 95 % of the plain network's accuracy on tuning seeds. Steps are means over the seeds that reached it, "
-            "times fewer of arms all of whose seeds arrived, than the first row's; claims have the intervals. Milliseconds are of each "
-            "arm's fastest run; all shared a machine, unevenly, so that they are no comparison. The paper's numbers are of ImageNet.",
-            alt="A table of the arms: learning rate, steps, time, accuracy, and the paper's.",
+            "times fewer, where all seeds did, are the claims', which have intervals. The paper's numbers are of ImageNet.",
+            alt="A table of the arms: learning rate, steps, accuracy, and the paper's.",
             draw=of_arms(partial(figure_3, base), arms),
             experiments=(base.experiment,),
         ),

@@ -8,15 +8,16 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter, ScalarFormatter
 
 from bn_repro.figures.style import STYLES, Arm, common_steps, draw_over_seeds, new_figure, thousands
-from bn_repro.measures.accuracy import CHANCE, final_accuracy, reached_infinity, smoothed_accuracy, steps_to_reach
+from bn_repro.measures.accuracy import CHANCE, final_accuracy, reached_infinity, smoothed_accuracy, speedup, steps_to_reach
 from bn_repro.records.record import Run
 from bn_repro.studies.inception.measures import BASES, FIGURE_3, LABELS, PAPERS_RATE, TUNED, Base, lowest_peak, speedup_at, target_at
 from bn_repro.studies.study import Drawn, Rows
+from bn_repro.verdicts.numbers import number
 from bn_repro.verdicts.selection import runs_of
 from bn_repro.verdicts.statistics import Mean
 
 HEADERS = (
-    "arm", "learning rate", "steps to the target", "times fewer steps", "ms a step", "final accuracy, %",
+    "arm", "learning rate", "steps to the target", "times fewer steps", "final accuracy, %",
     "the paper's steps to 72.2 %", "times fewer steps, the paper", "the paper's best, %",
 )  # fmt: skip
 SPEEDUPS = (0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15)  # that an axis names
@@ -70,33 +71,18 @@ def row_of_figure_3(
     interval = f" [{max(final.low, 0):.1f}, {min(final.high, 100):.1f}]" if final.n > 1 else ""
     diverged = sum(map(reached_infinity, runs))
     note = f"; {diverged} of {len(runs)} reached infinity" if diverged else ""
-    fewer = None if target is None or runs is plain else times_fewer(plain, runs, target)
-    step = milliseconds(runs)
+    fewer = None if target is None or runs is plain else speedup(target)(list(zip(plain, runs)))
     paper_fewer = PAPERS_STEPS / paper_steps if paper_steps else 1
     return (
         label,
         f"{runs[0].config['train.lr']:g}",
         "-" if target is None else f"{steps_in_words(runs, target)} (to {target:.1f} %)",
-        f"{fewer:.2f}" if fewer else "-",
-        f"{step:.0f}" if step else "-",
+        number(fewer.value) if fewer and fewer.lows == fewer.highs else "-",  # else some seed did not arrive
         f"{final.value:.1f}{interval}{note}",
         f"{paper_steps:g} million" if paper_steps else "never" if paper_best else "-",
         f"{paper_fewer:.1f}" if paper_fewer > 1 else "-",
         f"{paper_best:g}" if paper_best else "-",
     )
-
-
-def milliseconds(runs: Sequence[Run]) -> float | None:
-    """Return a training step's in the run that other processes disturbed least; None where no run was timed."""
-    speeds = [run.summary["steps_per_second"] for run in runs if run.summary.get("steps_per_second")]
-    return 1000 / max(speeds) if speeds else None
-
-
-def times_fewer(plain: Sequence[Run], runs: Sequence[Run], target: float) -> float | None:
-    """Return the ratio of mean steps; None where not all of both arrive."""
-    needed = [[steps_to_reach(run, target) for run in some] for some in (plain, runs)]
-    means = [np.mean([steps for steps in some if steps is not None]) for some in needed if None not in some]
-    return float(means[0] / means[1]) if len(means) == 2 else None
 
 
 def steps_in_words(runs: Sequence[Run], target: float) -> str:
