@@ -1,6 +1,5 @@
 """What each norm costs beside batch norm at the same shapes: forward pass, backward pass, memory kept between them (Goldberg 2017)."""
 
-import math
 from collections.abc import Iterator
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 from bn_repro import norms
 from bn_repro.benchmarks.timing import Comparison, Work, ratios
 from bn_repro.networks import NormalizedTanh, SigmoidMLP
+from bn_repro.probes.step_cost import bytes_kept
 
 SHAPES = ((60, 100), (32, 64, 14, 14))  # of a layer of the sigmoid network, of one of the small Inception
 VIRTUAL = ("virtual_batch", "virtual_batch_with_example")
@@ -36,7 +36,7 @@ def compare_norms(rounds: int, repeats: int = 20, device: str = "cpu", settle: W
             yield Comparison(f"{label}, forward", beside, ratios(forward(norm, x, repeats), forward(other, x, repeats), rounds, settle), 0)
             backwards = ratios(backward(norm, x, repeats), backward(other, x, repeats), rounds, settle)
             yield Comparison(f"{label}, backward", beside, backwards, 0)
-            yield Comparison(f"{label}, memory kept for it", beside, [bytes_kept(norm, x) / bytes_kept(other, x)], 0)
+            yield Comparison(f"{label}, memory kept for it", beside, [memory(norm, x) / memory(other, x)], 0)
     images, reference = drawn(60, 28, 28), drawn(REFERENCE_SIZE, 28, 28)
     for name in COMPARED:
         both = [SigmoidMLP(28 * 28, 10, norm=norm).to(device) for norm in (name, "batch")]
@@ -80,17 +80,5 @@ def step(network: nn.Module, x: Tensor, repeats: int) -> Work:
     return work
 
 
-def bytes_kept(norm: nn.Module, x: Tensor) -> int:
-    """Count the bytes that a forward pass keeps for the backward pass, beside the parameters."""
-    kept: dict[int, int] = {}
-    parameters = {p.data_ptr() for p in norm.parameters()}
-
-    def note(tensor: Tensor) -> Tensor:
-        if tensor.data_ptr() not in parameters:
-            kept[tensor.data_ptr()] = math.prod(tensor.shape) * tensor.element_size()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        y = norm(x)  # kept, or memory that it frees is counted once for two
-    assert y.requires_grad
-    return sum(kept.values())
+def memory(norm: nn.Module, x: Tensor) -> int:
+    return bytes_kept(norm, lambda: norm(x))

@@ -14,7 +14,7 @@ from bn_repro.config.schemas import NETWORKS
 from bn_repro.config.text import TextDataConfig
 
 STREAMING = ("language_model", "bag_of_words")  # networks of which a batch is not so many examples
-CADENCES = ("every", "gradient_shift_every", "landscape_every", "jacobian_every", "magnitudes_every")
+CADENCES = ("every", "gradient_shift_every", "landscape_every", "jacobian_every", "magnitudes_every", "step_cost_every")
 
 
 class ExampleSet(NamedTuple):
@@ -92,6 +92,8 @@ def check_cadences(config: Config) -> None:
             raise ValueError(f"probe.{name}={cadence} must be a multiple of train.eval_every={config.train.eval_every}")
         if cadence and config.network.name == "language_model" and name in ("jacobian_every", "magnitudes_every"):
             raise ValueError(f"probe.{name}={cadence}: a language model calls no layer as a module that could be measured; 0 makes none")
+    if config.probe.step_cost_every and not isinstance(config.network, ImageNetworkConfig):
+        raise ValueError(f"probe.step_cost_every={config.probe.step_cost_every} needs a network of images, not {config.network.name}")
 
 
 def check_examples(config: Config) -> None:

@@ -125,6 +125,12 @@ class ProbeConfig:
     magnitudes_every: int = knob(
         "steps between two measurements of how large activations and gradients are; 0 makes none", low=0, high=MOST, unit="steps"
     )
+    step_cost_every: int = knob(
+        "steps between two measurements of a step's time and memory beside those of the network without norms; 0 makes none",
+        low=0,
+        high=MOST,
+        unit="steps",
+    )
     num_layers: int = knob("layers, spread over the depth, whose gradient shift and Jacobian are measured", low=2, high=MOST, unit="layers")
 
 

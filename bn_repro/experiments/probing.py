@@ -1,12 +1,23 @@
 """What probes add to a run's record: activations, and what internal covariate shift and its rivals look like before a step."""
 
+import dataclasses
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from bn_repro.config import Config, ProbeConfig
 from bn_repro.data.examples import TrainingBatches
-from bn_repro.probes import ActivationProbe, gradient_shift, landscape_along_gradient, layer_jacobians, magnitudes, sites_around
+from bn_repro.networks import build_network
+from bn_repro.probes import (
+    ActivationProbe,
+    gradient_shift,
+    landscape_along_gradient,
+    layer_jacobians,
+    magnitudes,
+    sites_around,
+    step_cost,
+)
 from bn_repro.training.distributed import num_ranks
 from bn_repro.training.loop import TrainState, loss_of
 from bn_repro.training.schedule import at_rates_of, lr_at
@@ -28,9 +39,9 @@ def generator_of(config: Config, step: int) -> torch.Generator:
 def measures_before_step(state: TrainState, batches: TrainingBatches, probe_x: Tensor, config: Config) -> dict[str, float]:
     """Return `{"<probe>/<what>": number}` of the probes that are due before the next step; training stays the same, bit for bit.
 
-    `gradient_shift/<layer>/<measure>`, `landscape/<measure>` and `magnitudes/<layer>/<measure>` are of the very batch,
-    learning rate and random numbers of the next step, and there is none after the last. `jacobian/<layer>/<measure>` is of
-    the fixed probe batch.
+    `gradient_shift/<layer>/<measure>`, `landscape/<measure>`, `magnitudes/<layer>/<measure>` and `step_cost/<measure>` are of
+    the very batch, learning rate and random numbers of the next step, and there is none after the last.
+    `jacobian/<layer>/<measure>` is of the fixed probe batch.
 
     Raises:
         ValueError: several ranks share a batch, so that none sees the gradient of the step.
@@ -42,17 +53,20 @@ def measures_before_step(state: TrainState, batches: TrainingBatches, probe_x: T
             ("gradient_shift", probe.gradient_shift_every),
             ("landscape", probe.landscape_every),
             ("magnitudes", probe.magnitudes_every),
+            ("step_cost", probe.step_cost_every),
             ("jacobian", probe.jacobian_every),
         )
     }
     if not any(due.values()) or not all(p.isfinite().all() for p in state.network.parameters()):
         return {}
     if num_ranks() > 1:
-        raise ValueError("probe.gradient_shift_every, landscape_every, magnitudes_every and jacobian_every need a run of one process")
+        raise ValueError(
+            "probe.gradient_shift_every, landscape_every, magnitudes_every, step_cost_every and jacobian_every need a run of one process"
+        )
     lr, found = lr_at(step, config.train), {}
     with at_rates_of(state.optimizer, step, config.train):
         layers = layers_over_depth(state.network, probe.num_layers)
-        if due["gradient_shift"] or due["landscape"] or due["magnitudes"]:
+        if any(due[name] for name in due if name != "jacobian"):
             x, y = batches.at(step)
             with torch.autocast(x.device.type, torch.bfloat16, enabled=config.train.precision == "bfloat16"):
                 if due["gradient_shift"]:
@@ -61,9 +75,22 @@ def measures_before_step(state: TrainState, batches: TrainingBatches, probe_x: T
                     found["landscape"] = landscape_along_gradient(state.network, loss_of, x, y, lr)
                 if due["magnitudes"]:
                     found["magnitudes"] = magnitudes(state.network, loss_of, x, y)
+                if due["step_cost"]:
+                    found["step_cost"] = step_cost(state.network, without_norms(config, x), loss_of, x, y)
         if due["jacobian"]:
             found["jacobian"] = jacobian_measures(state.network, probe_x, layers, generator_of(config, step))
     return {f"{name}/{what}": value for name, measures in found.items() for what, value in measures.items()}
+
+
+def without_norms(config: Config, x: Tensor) -> nn.Module:
+    """Build the configured network without norms, tanh in place of Goldberg's, and without dropout."""
+    plain = {"norm": "none", "drop_rate": 0.0, "has_lrn": False}
+    if config.network.nonlinearity == "normalized_tanh":
+        plain["nonlinearity"] = "tanh"
+    known = {one.name for one in dataclasses.fields(config.network)}
+    settings = dataclasses.replace(config.network, **{name: value for name, value in plain.items() if name in known})
+    with torch.random.fork_rng([]):  # training draws nothing less for it
+        return build_network(settings, tuple(x.shape[1:]), config.data.num_classes, config.seed).to(x.device)
 
 
 def layers_over_depth(network: nn.Module, num: int) -> list[str]:

@@ -7,6 +7,7 @@ from bn_repro.probes.jacobian import layer_jacobians
 from bn_repro.probes.landscape import landscape_along_gradient
 from bn_repro.probes.magnitudes import magnitudes
 from bn_repro.probes.recorder import ActivationRecorder
+from bn_repro.probes.step_cost import step_cost
 from bn_repro.probes.undisturbed import undisturbed
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "magnitudes",
     "scale_invariance_errors",
     "sites_around",
+    "step_cost",
     "undisturbed",
 ]

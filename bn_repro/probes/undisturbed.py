@@ -61,7 +61,15 @@ def loss_at(network: nn.Module, parameters: Mapping[str, Tensor], loss_fn: LossF
     """
     args, kwargs = arguments_of(network, x)
     with rehearsing(network, x), torch.enable_grad():
-        loss = loss_fn(functional_call(network, dict(parameters), args, kwargs), y)
+        return one_number(loss_fn(functional_call(network, dict(parameters), args, kwargs), y))
+
+
+def one_number(loss: object) -> Tensor:
+    """Return the loss as it is.
+
+    Raises:
+        ValueError: it is not one number, or no function of the parameters.
+    """
     if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
         what = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
         raise ValueError(f"loss_fn must return one number with a gradient in the parameters, not {what}")

@@ -14,6 +14,7 @@ from bn_repro.studies import (
     learning_rates,
     neuroevolution,
     sigmoid_network,
+    step_cost,
     text_classifier,
     tuning,
 )
@@ -31,6 +32,7 @@ STUDIES: tuple[Study, ...] = (
     depth.STUDY,
     dropout.STUDY,
     batch_size.STUDY,
+    step_cost.STUDY,
     identities.STUDY,
     faulty_norm.STUDY,
     text_classifier.STUDY,

@@ -10,7 +10,7 @@ from composed import composed
 from bn_repro.benchmarks.evolution import MOST_TIME, compare_playing, frames_per_second
 from bn_repro.benchmarks.inception import compare_inception, written_plainly
 from bn_repro.benchmarks.logging_tax import MAX_RANK_ERROR, compare_logging, peak_megabytes, rank_error, rank_errors_after
-from bn_repro.benchmarks.norms import bytes_kept, compare_norms
+from bn_repro.benchmarks.norms import compare_norms
 from bn_repro.benchmarks.sigmoid_mlp import compare_sigmoid_mlp
 from bn_repro.benchmarks.timing import Comparison, ratios, ratios_beside
 from bn_repro.data.images import load_images
@@ -58,13 +58,6 @@ def test_rows_of_inception():
 def test_rows_of_norms():
     rows = list(compare_norms(rounds=1, repeats=1))
     assert len(rows) == 2 * 5 * 3 + 4 and all(row.beside.startswith("batch norm") for row in rows)
-
-
-def test_memory_kept_for_the_backward_pass_is_counted():
-    x = torch.randn(6, 5, requires_grad=True)
-    assert bytes_kept(torch.nn.Tanh(), x) == 4 * 30  # its output
-    assert bytes_kept(torch.nn.Linear(5, 7), x) == 4 * 30  # its input; the weight is a parameter
-    assert bytes_kept(torch.nn.Sequential(torch.nn.Tanh(), torch.nn.Sigmoid()), x) == 4 * 60
 
 
 def test_rows_of_evolution():

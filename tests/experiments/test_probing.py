@@ -156,7 +156,7 @@ def test_several_ranks_are_refused(tmp_path, monkeypatch):
         measures_before_step(state, task.batches, task.examples.between(0, 10)[0], config)
 
 
-@pytest.mark.parametrize("knob", ["gradient_shift_every", "landscape_every", "jacobian_every", "magnitudes_every"])
+@pytest.mark.parametrize("knob", ["gradient_shift_every", "landscape_every", "jacobian_every", "magnitudes_every", "step_cost_every"])
 def test_a_cadence_is_a_multiple_of_the_rows(tmp_path, knob):
     with pytest.raises(ValueError, match=f"probe.{knob}=15 must be a multiple of train.eval_every=10"):
         supervised.run(smoke(tmp_path, "norm=batch", f"probe.{knob}=15"))

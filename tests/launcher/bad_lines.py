@@ -195,7 +195,8 @@ def what_does_not_go_together() -> Iterator[tuple[str, ...]]:
                       "data=mnist", "data.name=mnist", "data.num_classes=3", "network.encoder=null", "network.encoder=a",
                       "train.unfreeze_every=10", "train.trainable=nothing", "train.batch_size=1"):  # fmt: skip
         yield (*LINES_OF["text_classifier"], *overrides.split())
-    for overrides in ("norm=batch", "data.num_labels=10", "probe.jacobian_every=10", "train.layer_lr_ratio=0.5", "network=sigmoid_mlp"):
+    for overrides in ("norm=batch", "data.num_labels=10", "probe.jacobian_every=10", "probe.step_cost_every=10", "train.layer_lr_ratio=0.5",
+                      "network=sigmoid_mlp"):  # fmt: skip
         yield (*LINES_OF["language_model"], *overrides.split())
     for overrides in ("train.lr=0.5", "train.steps=5", "probe.batch_size=7", "network.penalties=[]", "norm=batch"):
         yield (*LINES_OF["bag_of_words"], *overrides.split())
