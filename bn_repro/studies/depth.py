@@ -171,7 +171,7 @@ def answer_in_words(answers: Answers) -> str:
     if answers[f"depth-sigmoid-{deepest}-batch"].verdict != NOT_RUN:
         bn, layer = (in_words(answers[f"depth-sigmoid-{deepest}-{arm}"]) for arm in ("batch", "layer"))
         bn_tanh = in_words(answers[f"depth-tanh-{deepest}-batch"])
-        said += f"In {deepest} layers of sigmoids BN ends {bn} higher and layer norm {layer}; in as many of tanh BN {bn_tanh}. "
+        said += f"In {deepest} layers of sigmoids BN ends {bn} above no norm, layer norm {layer}; in as many of tanh BN {bn_tanh}. "
     if answers["saturation-share-tanh-layer"].verdict != NOT_RUN:
         ours, goldberg = (in_words(answers[f"saturation-share-tanh-{arm}"]) for arm in ("layer", "goldberg"))
         said += f"From weights that saturate tanh, layer norm lowers the saturated share by {ours}, Goldberg's by {goldberg}."
@@ -191,7 +191,8 @@ STUDY = Study(
             title="Final accuracy against depth, by norm",
             caption="Final test accuracy of networks of 100 units a layer after 5,000 steps. Each norm and depth has the same four trials, "
             "two learning rates by two initial deviations, and each seed is shown at the one that the other seeds prefer. Goldberg's layer "
-            "norm is tanh(h) / ||tanh(h)||. Lines are means over seeds, bands run from the lowest to the highest seed.",
+            "norm is tanh(h) / ||tanh(h)||, group norm's groups have 4 units. Lines are means over seeds, bands run from the lowest to the "
+            "highest seed.",
             alt="Two panels, sigmoid and tanh: accuracy over 3, 10 and 20 layers, a curve per norm.",
             draw=draw_depths,
             experiments=("depth",),

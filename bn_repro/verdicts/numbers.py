@@ -33,5 +33,5 @@ def in_words(answer: Answer) -> str:
     """Write an answer inside a sentence, such as `2.1 [1.9, 2.4] times (n = 10)`."""
     if answer.verdict == NOT_RUN:
         return "(not run)"
-    unit = "times" if answer.unit == "x" else answer.unit
+    unit = {"x": "times", "share": ""}.get(answer.unit, answer.unit)
     return f"{with_interval(answer.as_dict(), unit)} (n = {answer.n})"
