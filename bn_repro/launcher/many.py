@@ -1,6 +1,7 @@
 """Many runs over the cores: which waits, which is under way, which another process does, how each ended."""
 
 import multiprocessing
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import forkserver, resource_tracker
@@ -11,12 +12,13 @@ from rich.console import Console
 
 from bn_repro.config import RunConfig
 from bn_repro.launcher.child import BUSY, DONE, FAILED, INTERRUPTED, SKIPPED, Outcome, child
+from bn_repro.launcher.durations import Durations
 from bn_repro.launcher.grids import needed_run
 from bn_repro.launcher.progress import Progress, RunProgress
 from bn_repro.launcher.signals import StopFlag, signals_kept_back
 from bn_repro.records.damage import Damaged
 from bn_repro.records.lock import is_busy, tidy
-from bn_repro.records.record import address_of, finished_run, run_folder
+from bn_repro.records.record import Run, address_of, finished_run, run_folder
 
 PRELOADED = ["bn_repro.experiments.kinds", "torch._dynamo", "safetensors.torch", "wandb", "wandb.sdk.launch"]
 
@@ -26,7 +28,7 @@ class ManyRuns:
 
     Args:
         jobs: how many at once.
-        seconds: the estimated duration of each run by its address, None where unknown.
+        seconds: how long a published record says that each run took, by its address; None where none does.
         on_experiment_end: called with an experiment's name when the last of its runs has ended.
     """
 
@@ -38,13 +40,14 @@ class ManyRuns:
         seconds: Mapping[str, float | None],
         on_experiment_end: Callable[[str], None],
     ):
-        self.seconds, self.on_experiment_end = seconds, on_experiment_end
+        self.durations, self.on_experiment_end = Durations(seconds), on_experiment_end
         place = {experiment: number for number, experiment in enumerate(dict.fromkeys(config.experiment for config in configs))}
         needed = {needed_run(config) for config in configs}
+        self._has_summary = {address_of(config): Run(run_folder(config)).has_summary for config in configs}
 
-        def turn(config: RunConfig) -> tuple[bool, int, float]:
+        def turn(config: RunConfig) -> tuple[bool, int, bool, float]:
             is_later = place[config.experiment] > 0 and address_of(config) not in needed
-            return is_later, place[config.experiment], -(seconds[address_of(config)] or 0)
+            return is_later, place[config.experiment], not self._has_summary[address_of(config)], -(seconds[address_of(config)] or 0)
 
         self.waiting = sorted(configs, key=turn)
         self.busy: list[RunConfig] = []
@@ -92,6 +95,8 @@ class ManyRuns:
             shown.update(*message)
             return
         process.join()
+        if message.kind == DONE and shown.first_step == 0:
+            self.durations.note(config, time.monotonic() - shown.started)
         del self.processes[receiver], self.progress.running[receiver.fileno()]
         receiver.close()
         if message.kind == BUSY:
@@ -106,9 +111,13 @@ class ManyRuns:
         process.start()
         sender.close()
         self.processes[receiver] = process, config
-        self.progress.running[receiver.fileno()] = RunProgress(address_of(config), self.seconds[address_of(config)])
-        known = [self.seconds[address_of(other)] for other in (*self.waiting, *self.busy)]
-        self.progress.waiting_seconds = None if None in known else sum(known)
+        self.progress.running[receiver.fileno()] = RunProgress(address_of(config), self.durations.of(config))
+        self.progress.waiting_seconds = self.seconds_waiting()
+
+    def seconds_waiting(self) -> float | None:
+        """Return what the runs that are not begun take together; None where nothing tells of one."""
+        known = [self.durations.of(config) for config in (*self.waiting, *self.busy) if not self._has_summary[address_of(config)]]
+        return None if None in known else sum(known)
 
     def _come_back_to(self, config: RunConfig) -> None:
         self.busy.append(config)

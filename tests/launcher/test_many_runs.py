@@ -37,15 +37,27 @@ def configs(tmp_path, monkeypatch):
     return [dataclasses.replace(config, seed=seed, name=f"none-s{seed}") for seed in range(2)]
 
 
-def test_what_others_start_from_comes_after_the_first_experiment():
+def test_what_others_start_from_comes_after_the_first_experiment(tmp_path):
     """At the end it would run alone, and the others would wait for it."""
     names = ("covariate_shift", "mnist_map", "text_language_model", "text_head")
-    configs = [config for name in names for config in configs_of(f"{name}/quick")]
+    elsewhere = str(tmp_path)
+    configs = [dataclasses.replace(config, results_folder=elsewhere) for name in names for config in configs_of(f"{name}/quick")]
     seconds = {address_of(config): float(config.seed) for config in configs}
     waiting = ManyRuns(configs, Console(), 2, seconds, lambda experiment: None).waiting
     order = list(dict.fromkeys(config.experiment for config in waiting))
     assert order == ["covariate_shift", "text_language_model", "mnist_map", "text_head"]
     assert len(waiting) == len(configs) and waiting[0].seed == max(config.seed for config in configs_of("covariate_shift/quick"))
+
+
+def test_finished_runs_come_first_and_take_no_time(tmp_path):
+    configs = [dataclasses.replace(config, results_folder=str(tmp_path)) for config in configs_of("mnist_map/quick")]
+    finished = configs[3]
+    run_folder(finished).mkdir(parents=True)
+    (run_folder(finished) / files.SUMMARY).write_text("{}")
+    seconds = {address_of(config): 7.0 for config in configs}
+    many = ManyRuns(configs, Console(), 2, seconds, lambda experiment: None)
+    assert many.waiting[0] == finished
+    assert many.seconds_waiting() == 7.0 * (len(configs) - 1)
 
 
 def wait_for(condition):
