@@ -2,6 +2,7 @@
 
 import math
 
+from bn_repro.verdicts.censored import Ratio
 from bn_repro.verdicts.judging import Answer
 from bn_repro.verdicts.rules import NOT_RUN
 
@@ -35,3 +36,10 @@ def in_words(answer: Answer) -> str:
         return "(not run)"
     unit = {"x": "times", "share": ""}.get(answer.unit, answer.unit)
     return f"{with_interval(answer.as_dict(), unit)} (n = {answer.n})"
+
+
+def ratio_in_words(ratio: Ratio) -> str:
+    """Write a ratio with its interval; where runs never arrived, the one bound that is known, if one is."""
+    if list(ratio.lows) != list(ratio.highs):
+        return f"at most {number(ratio.high)}" if math.isfinite(ratio.high) else f"at least {number(ratio.low)}" if ratio.low else "-"
+    return f"{number(ratio.value)} [{number(ratio.low)}, {number(ratio.high)}]"
