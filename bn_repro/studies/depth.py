@@ -25,6 +25,7 @@ Select = Callable[[Path, str, str], dict]
 NONLINEARITIES = ("sigmoid", "tanh")
 GOLDBERG = "normalized_tanh"  # stands among the tanh
 DEPTHS = (3, 10, 20)
+TRAINED = 50  # percent of the test images
 ASKED_DEPTHS = DEPTHS[1:]
 OF_NONLINEARITY = r"(,network\.nonlinearity=\w+)?"
 CELL_NAME = re.compile(rf"{NAME.pattern},network\.depth=\d+,network\.init_std=(?P<std>[^,]+){OF_NONLINEARITY},train\.lr=(?P<lr>[^,]+)")
@@ -74,7 +75,7 @@ def depth_claim(nonlinearity: str, depth: int, arm: str) -> Claim:
     return Claim(
         id=f"depth-{nonlinearity}-{depth}-{arm}",
         section="1",
-        group=f"{depth} layers of {nonlinearity}, each at its best learning rate and initial deviation",
+        group=f"{depth} layers of {nonlinearity}, each norm at the best of four trials",
         says=f"{WORDS[arm]}: test accuracy is higher than without a norm",
         paper="trains where it does not without" if arm == "batch" else "counters saturation (Goldberg 2017)",
         unit="points",
@@ -132,6 +133,25 @@ def draw_depths(root: Path, tier: str) -> Drawn | None:
     return Drawn(figure_curves(curves, DEPTHS, "hidden layers", "final test accuracy", 100), runs)
 
 
+def table_of_depths(root: Path, tier: str) -> Drawn | None:
+    """Return a row for each nonlinearity and norm: accuracy by depth, as in `draw_depths`, and how many trials train in all seeds."""
+    rows, runs = [], []
+    for nonlinearity in NONLINEARITIES:
+        for label, arm in ARMS:
+            cells = [list(cells_of(nonlinearity, depth, root, f"depth/{arm}", tier).values()) for depth in DEPTHS]
+            if all(cells):
+                rows.append((nonlinearity, label, *map(in_a_cell, cells)))
+                runs += [run for of_depth in cells for trials in of_depth for run in trials.values()]
+    headers = ("nonlinearity", "norm", *(f"{depth} layers" for depth in DEPTHS))
+    return Drawn((headers, *rows), runs) if rows else None
+
+
+def in_a_cell(cells: Sequence[Map]) -> str:
+    """Write the accuracy at the best trial, and how many train, as `96.1 % (3 of 4)`."""
+    trained = [all(final_accuracy(trials[point]) > TRAINED for trials in cells) for point in cells[0]]
+    return f"{np.mean([final_accuracy(run) for run in at_best_lr(cells)]):.1f} % ({sum(trained)} of {len(trained)})"
+
+
 def draw_saturation(root: Path, tier: str) -> Drawn | None:
     """Draw the saturated share against the layer, a panel per nonlinearity and a curve per norm."""
     found = [
@@ -165,17 +185,22 @@ def figure_curves(
 
 
 def answer_in_words(answers: Answers) -> str:
-    """Say what BN and layer norm gain at the largest depth, and by how much layer norm lowers the saturated share."""
-    deepest = ASKED_DEPTHS[-1]
-    said = ""
-    if answers[f"depth-sigmoid-{deepest}-batch"].verdict != NOT_RUN:
-        bn, layer = (in_words(answers[f"depth-sigmoid-{deepest}-{arm}"]) for arm in ("batch", "layer"))
-        bn_tanh = in_words(answers[f"depth-tanh-{deepest}-batch"])
-        said += f"In {deepest} layers of sigmoids BN ends {bn} above no norm, layer norm {layer}; in as many of tanh BN {bn_tanh}. "
+    """Say what BN and layer norm gain at the largest depths, and by how much norms lower the saturated share."""
+
+    def gained(depth: int, nonlinearity: str) -> str:
+        bn, layer = (in_words(answers[f"depth-{nonlinearity}-{depth}-{arm}"]) for arm in ("batch", "layer"))
+        return f"in {depth} layers of {nonlinearity} BN gains {bn} over no norm, layer norm {layer}"
+
+    few, many = ASKED_DEPTHS
+    said = []
+    if answers[f"depth-sigmoid-{many}-batch"].verdict != NOT_RUN:
+        gains = "; ".join((gained(many, "sigmoid"), gained(few, "sigmoid"), gained(many, "tanh")))
+        said.append(f"{gains[0].upper()}{gains[1:]}.")
     if answers["saturation-share-tanh-layer"].verdict != NOT_RUN:
-        ours, goldberg = (in_words(answers[f"saturation-share-tanh-{arm}"]) for arm in ("layer", "goldberg"))
-        said += f"From weights that saturate tanh, layer norm lowers the saturated share by {ours}, Goldberg's by {goldberg}."
-    return said.strip() or NO_RUNS
+        bn, layer, goldberg = (in_words(answers[f"saturation-share-tanh-{arm}"]) for arm in ("batch", "layer", "goldberg"))
+        lower = f"{bn} with BN, {layer} with layer norm, {goldberg} with Goldberg's"
+        said.append(f"From weights that saturate tanh, the saturated share is lower by {lower}.")
+    return " ".join(said) or NO_RUNS
 
 
 STUDY = Study(
@@ -198,11 +223,20 @@ STUDY = Study(
             experiments=("depth",),
         ),
         Figure(
+            name="depth-trials",
+            title="Which trials train, by depth and norm",
+            caption="Final test accuracy at the best of four trials, as in the figure above, and in how many of the four every seed ends "
+            f"above {TRAINED} %. Chance is 10 %.",
+            alt="A table of nonlinearity and norm by depth.",
+            draw=table_of_depths,
+            experiments=("depth",),
+        ),
+        Figure(
             name="saturation-by-layer",
             title="Saturated inputs of nonlinearities, by layer and norm",
-            caption="The share of a layer's inputs of nonlinearities at which these are flat, within 0.05 of a bound of a sigmoid's range "
-            "of 1, or 0.1 of one of a tanh's range of 2, after 5,000 steps. Five layers, initial weights of deviation 1. Lines are means "
-            "over seeds, bands run from the lowest to the highest seed.",
+            caption="The share of a layer's units whose output is within 5 % of the nonlinearity's range from either end, after 5,000 "
+            "steps at learning rate 0.1. Five layers, initial weights of deviation 1. Goldberg's has no gain of its own, so that "
+            "its outputs are small. Lines are means over seeds, bands run from the lowest to the highest seed.",
             alt="Two panels, sigmoid and tanh: the saturated share over five layers, a curve per norm.",
             draw=draw_saturation,
             experiments=("saturation",),

@@ -213,11 +213,15 @@ def figures(suffix: str, words: str, reference: str, subject: str) -> Sequence[F
 
 
 def answer_in_words(answers: Answers) -> str:
-    steps, common, best, median = (answers[f"fig1-{id}"] for id in ("steps-95-common", "accuracy-common", "accuracy-best", "median-common"))
-    where, accuracy = ("", common) if best.verdict == NOT_RUN else (", each at its own best,", best)
+    def said(suffix: str) -> str:
+        steps, more, accuracy = (in_words(answers[f"fig1-{id}-{suffix}"]) for id in ("steps-95", "steps-98", "accuracy"))
+        return f"BN needs {steps} fewer steps to 95 % of the plateau, {more} to 98 %, and ends {accuracy} higher"
+
+    best = "" if answers["fig1-accuracy-best"].verdict == NOT_RUN else f"; each at its own best, {said('best')}"
+    median = in_words(answers["fig1-median-common"])
     return (
-        f"Without momentum, at the best learning rate without BN, BN needs {in_words(steps)} fewer steps to 95 % of the plateau, "
-        f"and{where} it ends {in_words(accuracy)} higher. The median input of a last-layer sigmoid travels {in_words(median)} less with BN."
+        f"Without momentum, at the best learning rate without BN, {said('common')}{best}. "
+        f"The median input of a last-layer sigmoid travels {median} less with BN."
     )
 
 

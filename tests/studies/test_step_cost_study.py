@@ -31,6 +31,6 @@ def test_a_backward_pass_is_judged_beside_bns(tmp_path):
     assert all(answer.control_verdict != REPRODUCED for answer in answers.values())
     assert "1.53" in STUDY.in_words(answers)
     headers, *rows = table_of_norms(tmp_path, "long").content
-    assert [row[0] for row in rows] == ["no norm", "layer norm", "Goldberg's layer norm"]
+    assert [row[0] for row in rows] == ["BN", "layer norm", "Goldberg's layer norm"]
     assert all(len(row) == len(headers) for row in rows)
-    assert rows[0][1].startswith("1 [") and rows[0][2].startswith("0.5 [")
+    assert rows[0][1] == "1 [1, 1]" and rows[0][2].startswith("1.98 [") and rows[0][-1] == "5"

@@ -4,7 +4,7 @@ from bn_repro.studies.covariate_shift.claims import GROUPS, NETWORKS
 from bn_repro.studies.study import NO_RUNS, Answers, Rows
 from bn_repro.verdicts.judging import Answer
 from bn_repro.verdicts.numbers import in_words, with_interval
-from bn_repro.verdicts.rules import NOT_RUN, PARTLY, REPRODUCED
+from bn_repro.verdicts.rules import INCONCLUSIVE, NOT_RUN, PARTLY, REPRODUCED
 
 
 def definitions(answers: Answers) -> Rows:
@@ -49,5 +49,7 @@ def counted(answers: Answers, kind: str) -> str:
     assert kind in GROUPS
     verdicts = [answer.verdict for id, answer in answers.items() if id.startswith(f"ics-{kind}-") and answer.verdict != NOT_RUN]
     partly = verdicts.count(PARTLY)
+    undecided = verdicts.count(INCONCLUSIVE)
     a_little = f", a little less in {partly}" if partly else ""
-    return f"less with BN in {verdicts.count(REPRODUCED)} of {len(verdicts)} comparisons{a_little}" if verdicts else "(not run)"
+    open_ones = f", undecided in {undecided}" if undecided else ""
+    return f"less with BN in {verdicts.count(REPRODUCED)} of {len(verdicts)} comparisons{a_little}{open_ones}" if verdicts else "(not run)"
