@@ -89,8 +89,8 @@ STUDY = Study(
         Figure(
             name="speedup-by-rate",
             title="Steps against the learning rate, without and with BN",
-            caption="Steps to the same target, a mark a seed, lines their means. The rates are 1, 5 and 30 times the best without BN "
-            "and the paper's; those with BN at 5 and 30 times follow section 4.2.1.",
+            caption="Steps to the same target, a mark a seed, lines the means at one base. The rates are 1, 5 and 30 times the best "
+            "without BN and the paper's; those with BN at 5 and 30 times follow section 4.2.1.",
             alt="Steps over the learning rate: one line without BN, one with.",
             draw=speedup_by_rate,
             experiments=(TUNED.experiment, PAPERS_RATE.experiment),

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure as Drawing
-from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter, ScalarFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter, ScalarFormatter
 
-from bn_repro.figures.style import STYLES, Arm, common_steps, draw_over_seeds, new_figure, thousands
+from bn_repro.figures.style import STYLES, Arm, Style, common_steps, draw_over_seeds, new_figure, thousands
 from bn_repro.measures.accuracy import CHANCE, final_accuracy, reached_infinity, smoothed_accuracy, speedup, steps_to_reach
 from bn_repro.records.record import Run
 from bn_repro.studies.inception.measures import BASES, FIGURE_3, LABELS, PAPERS_RATE, TUNED, Base, lowest_peak, speedup_at, target_at
@@ -20,6 +22,8 @@ HEADERS = (
     "arm", "learning rate", "steps to the target", "times fewer steps", "final accuracy, %",
     "the paper's steps to 72.2 %", "times fewer steps, the paper", "the paper's best, %",
 )  # fmt: skip
+RATE_TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+STEP_TICKS = (1_000, 2_000, 3_000, 4_000, 6_000, 8_000, 10_000, 12_000, 16_000)
 SPEEDUPS = (0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15)  # that an axis names
 PAPERS_STEPS = FIGURE_3[0][2]  # million, of the plain network
 LOWEST_TARGET = 20.0  # percent, from which speed-ups are drawn
@@ -135,20 +139,37 @@ def speedup_by_rate(root: Path, tier: str) -> Drawn | None:
     ]
     if target is None or len({rate for rate, *_ in points}) < 3:
         return None
-    figure, (axis,) = new_figure(1, 6.4, 4)
+    figure, (axis,) = new_figure(1, 8.4, 4)
     longest = max(run.config["train.steps"] for *_, runs in points for run in runs)
-    for has_bn, label in ((False, "without BN"), (True, "with BN")):
-        drawn = sorted((rate, [steps_to_reach(run, target) for run in runs]) for rate, is_bn, _, runs in points if is_bn == has_bn)
-        style = STYLES[label]
-        means = [np.mean([longest if steps is None else steps for steps in needed]) for _, needed in drawn]
-        axis.plot([rate for rate, _ in drawn], means, color=style.color, linestyle=style.line, linewidth=1.2, label=label)
-        for rate, needed in drawn:
-            for steps in needed:
-                marker = "o" if steps is not None else "^"
-                axis.plot(rate, steps or longest, marker=marker, color=style.color, markersize=5, fillstyle="full" if steps else "none")
+    for base, marker in ((TUNED, "o"), (PAPERS_RATE, "s")):
+        for has_bn, label in ((False, "without BN"), (True, "with BN")):
+            drawn = sorted(
+                (rate, [steps_to_reach(run, target) for run in runs]) for rate, is_bn, of, runs in points if (is_bn, of) == (has_bn, base)
+            )
+            if drawn:
+                draw_rates(axis, drawn, longest, STYLES[label], marker, f"{label}; {base.short_title}")
     axis.axhline(longest, color="#999999", linewidth=0.8, linestyle=":")
-    axis.set(
-        xscale="log", yscale="log", xlabel="initial learning rate", ylabel=f"steps to {target:.1f} % (a triangle: not within {longest:,})"
-    )
-    axis.legend()
+    axis.set(xscale="log", yscale="log", xlabel="initial learning rate", ylabel=f"steps to {target:.1f} % (hollow: not within {longest:,})")
+    name_ticks(axis.xaxis, RATE_TICKS)
+    name_ticks(axis.yaxis, STEP_TICKS)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     return Drawn(figure, [run for *_, runs in points for run in runs])
+
+
+def draw_rates(
+    axis: Axes, drawn: Sequence[tuple[float, list[float | None]]], longest: float, style: Style, marker: str, label: str
+) -> None:
+    """Draw a mark a seed at each rate, hollow where it does not arrive, and a line through the means."""
+    means = [np.mean([longest if steps is None else steps for steps in needed]) for _, needed in drawn]
+    axis.plot([rate for rate, _ in drawn], means, color=style.color, linestyle=style.line, linewidth=1.2, marker=marker, markersize=0)
+    for rate, needed in drawn:
+        for steps in needed:
+            axis.plot(rate, steps or longest, marker=marker, color=style.color, markersize=5, fillstyle="full" if steps else "none")
+    axis.plot([], [], color=style.color, linestyle=style.line, marker=marker, markersize=5, label=label)
+
+
+def name_ticks(axis: Axis, ticks: Sequence[float]) -> None:
+    """Name these ticks in plain numbers, and no others, on a logarithmic axis."""
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}" if value < 1 else f"{value:,.0f}"))
+    axis.set_minor_locator(NullLocator())
