@@ -94,15 +94,21 @@ def test_a_busy_run_is_come_back_to_last(configs, tmp_path):
 def test_what_another_process_finished_meanwhile_is_skipped(configs, tmp_path):
     elsewhere = [dataclasses.replace(config, results_folder=str(tmp_path / "elsewhere")) for config in configs]
     supervised.run(elsewhere[0])
-    lock = Lock(run_folder(configs[0]))
 
-    def finish():
+    def finish(has_lock):  # in a process: a fork beside a thread of this one could inherit a lock that nobody opens
+        lock = Lock(run_folder(configs[0]))
+        has_lock.set()
         wait_for(lambda: Run(run_folder(configs[1])).is_complete)
         shutil.copytree(run_folder(elsewhere[0]), run_folder(configs[0]), dirs_exist_ok=True)
         lock.close()
 
-    threading.Thread(target=finish).start()
+    has_lock = FORK.Event()
+    other = FORK.Process(target=finish, args=(has_lock,))
+    other.start()
+    assert has_lock.wait(60)
     assert kinds(do(configs, tmp_path / "said")) == {"s0": SKIPPED, "s1": DONE}
+    other.join(60)
+    assert other.exitcode == 0
 
 
 def test_two_at_once_share_the_work(configs, tmp_path):
