@@ -4,7 +4,6 @@ import dataclasses
 import multiprocessing
 import os
 import shutil
-import threading
 import time
 
 import pytest
@@ -77,14 +76,15 @@ def do(configs, path):
 
 
 def test_a_busy_run_is_come_back_to_last(configs, tmp_path):
-    lock = Lock(run_folder(configs[0]))
-    assert is_busy(run_folder(configs[0]))
-
-    def release():
+    def hold(has_lock):  # in a process: a fork beside a thread of this one could inherit a lock that nobody opens
+        lock = Lock(run_folder(configs[0]))
+        has_lock.set()
         wait_for(lambda: Run(run_folder(configs[1])).is_complete)
         lock.close()
 
-    threading.Thread(target=release).start()
+    has_lock = FORK.Event()
+    FORK.Process(target=hold, args=(has_lock,)).start()
+    assert has_lock.wait(60) and is_busy(run_folder(configs[0]))
     outcomes = do(configs, tmp_path / "said")
     assert [outcome.address[-2:] for outcome in outcomes] == ["s1", "s0"] and set(kinds(outcomes).values()) == {DONE}
     said = (tmp_path / "said").read_text()
@@ -95,7 +95,7 @@ def test_what_another_process_finished_meanwhile_is_skipped(configs, tmp_path):
     elsewhere = [dataclasses.replace(config, results_folder=str(tmp_path / "elsewhere")) for config in configs]
     supervised.run(elsewhere[0])
 
-    def finish(has_lock):  # in a process: a fork beside a thread of this one could inherit a lock that nobody opens
+    def finish(has_lock):  # in a process, as above
         lock = Lock(run_folder(configs[0]))
         has_lock.set()
         wait_for(lambda: Run(run_folder(configs[1])).is_complete)

@@ -117,5 +117,5 @@ def test_speed_ups_are_drawn_where_runs_are(make, tmp_path, monkeypatch):
     drawn = speedup_by_rate(tmp_path, "long")
     assert len(drawn.runs) == 10
     (axis,) = drawn.content.axes
-    assert axis.get_xscale() == "log" and [line.get_label() for line in axis.get_lines()][:1] == ["without BN"]
+    assert axis.get_xscale() == "log" and [label.split(";")[0] for label in axis.get_legend_handles_labels()[1]][:1] == ["without BN"]
     assert figure_2([("Inception", [Run(tmp_path / "inception/long/inception-s0")])])
