@@ -1,6 +1,7 @@
 """What each norm costs beside batch norm at the same shapes: forward pass, backward pass, memory kept between them (Goldberg 2017)."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +37,8 @@ def compare_norms(rounds: int, repeats: int = 20, device: str = "cpu", settle: W
             yield Comparison(f"{label}, forward", beside, ratios(forward(norm, x, repeats), forward(other, x, repeats), rounds, settle), 0)
             backwards = ratios(backward(norm, x, repeats), backward(other, x, repeats), rounds, settle)
             yield Comparison(f"{label}, backward", beside, backwards, 0)
-            yield Comparison(f"{label}, memory kept for it", beside, [memory(norm, x) / memory(other, x)], 0)
+            kept, kept_by_other = (bytes_kept(partial(module, x), module.parameters()) for module in (norm, other))
+            yield Comparison(f"{label}, memory kept for it", beside, [kept / kept_by_other], 0)
     images, reference = drawn(60, 28, 28), drawn(REFERENCE_SIZE, 28, 28)
     for name in COMPARED:
         both = [SigmoidMLP(28 * 28, 10, norm=norm).to(device) for norm in (name, "batch")]
@@ -78,7 +80,3 @@ def step(network: nn.Module, x: Tensor, repeats: int) -> Work:
             network(x).sum().backward()
 
     return work
-
-
-def memory(norm: nn.Module, x: Tensor) -> int:
-    return bytes_kept(norm, lambda: norm(x))

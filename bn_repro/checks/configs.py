@@ -92,6 +92,8 @@ def check_cadences(config: Config) -> None:
             raise ValueError(f"probe.{name}={cadence} must be a multiple of train.eval_every={config.train.eval_every}")
         if cadence and config.network.name == "language_model" and name in ("jacobian_every", "magnitudes_every"):
             raise ValueError(f"probe.{name}={cadence}: a language model calls no layer as a module that could be measured; 0 makes none")
+    if config.probe.step_cost_every and config.train.is_compiled:
+        raise ValueError(f"probe.step_cost_every={config.probe.step_cost_every} times uncompiled passes; it needs train.is_compiled=false")
     if config.probe.step_cost_every and not isinstance(config.network, ImageNetworkConfig):
         raise ValueError(f"probe.step_cost_every={config.probe.step_cost_every} needs a network of images, not {config.network.name}")
 

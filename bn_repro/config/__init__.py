@@ -126,7 +126,7 @@ class ProbeConfig:
         "steps between two measurements of how large activations and gradients are; 0 makes none", low=0, high=MOST, unit="steps"
     )
     step_cost_every: int = knob(
-        "steps between two measurements of a step's time and memory beside those of the network without norms; 0 makes none",
+        "steps between two measurements of a step's time and memory beside those without norms and dropout; 0 makes none",
         low=0,
         high=MOST,
         unit="steps",

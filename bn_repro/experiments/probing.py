@@ -83,13 +83,13 @@ def measures_before_step(state: TrainState, batches: TrainingBatches, probe_x: T
 
 
 def without_norms(config: Config, x: Tensor) -> nn.Module:
-    """Build the configured network without norms, tanh in place of Goldberg's, and without dropout."""
-    plain = {"norm": "none", "drop_rate": 0.0, "has_lrn": False}
+    """Build the configured network without norms and dropout, and with tanh in place of Goldberg's."""
+    changes = {"norm": "none", "drop_rate": 0.0, "has_lrn": False}
     if config.network.nonlinearity == "normalized_tanh":
-        plain["nonlinearity"] = "tanh"
-    known = {one.name for one in dataclasses.fields(config.network)}
-    settings = dataclasses.replace(config.network, **{name: value for name, value in plain.items() if name in known})
-    with torch.random.fork_rng([]):  # training draws nothing less for it
+        changes["nonlinearity"] = "tanh"
+    names = {field.name for field in dataclasses.fields(config.network)}
+    settings = dataclasses.replace(config.network, **{name: value for name, value in changes.items() if name in names})
+    with torch.random.fork_rng([]):  # what a build draws is not training's
         return build_network(settings, tuple(x.shape[1:]), config.data.num_classes, config.seed).to(x.device)
 
 

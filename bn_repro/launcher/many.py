@@ -115,7 +115,7 @@ class ManyRuns:
         self.progress.waiting_seconds = self.seconds_waiting()
 
     def seconds_waiting(self) -> float | None:
-        """Return what the runs that are not begun take together; None where nothing tells of one."""
+        """Return the seconds that the waiting runs will take together; None if one has no estimate."""
         known = [self.durations.of(config) for config in (*self.waiting, *self.busy) if not self._has_summary[address_of(config)]]
         return None if None in known else sum(known)
 

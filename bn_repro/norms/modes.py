@@ -26,14 +26,14 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 def keeping_state(network: nn.Module) -> Iterator[None]:
     """Run the network on copies of all that a forward pass may change but parameters that train, and put its own back after.
 
-    That is buffers, attributes such as tensors and counters, and frozen vectors of parameters, in which some norms keep
+    That is buffers, attributes such as tensors, counters and generators, and frozen vectors of parameters, in which some norms keep
     statistics. They are put back by name, so that a module may also give a name another tensor.
     """
     scripted = [module for module in network.modules() if isinstance(module, torch.jit.ScriptModule)]  # which take no other tensors
     values = [(buffer, buffer.clone()) for module in scripted for buffer in module.buffers(recurse=False)]
     modules = (module for module in network.modules() if module not in scripted)
     own = [(module, dict(vars(module)), dict(module._buffers), dict(module._parameters)) for module in modules]
-    copies: dict[int, Tensor] = {}
+    copies: dict[int, object] = {}
     for module, attributes, buffers, parameters in own:
         vars(module).update(copies_of(attributes, copies))
         module._buffers.update(copies_of(buffers, copies))
@@ -57,13 +57,15 @@ def is_vector(tensor: Tensor | None) -> bool:
     return tensor is not None and not is_lazy(tensor) and tensor.numel() == max(tensor.shape, default=1)
 
 
-def copies_of(tensors: dict[str, object], copies: dict[int, Tensor]) -> dict[str, Tensor]:
-    """Copy the tensors among some values that no gradient runs through; one that was copied before has the same copy."""
-    for value in tensors.values():
+def copies_of(values: dict[str, object], copies: dict[int, object]) -> dict[str, object]:
+    """Copy generators, and tensors that no gradient runs through, among some values; what was copied before has the same copy."""
+    for value in values.values():
+        if isinstance(value, torch.Generator) and id(value) not in copies:
+            copies[id(value)] = value.clone_state()
         if isinstance(value, Tensor) and not value.requires_grad and not is_lazy(value) and id(value) not in copies:
             copy_of = value.detach().clone()
             copies[id(value)] = nn.Parameter(copy_of, value.requires_grad) if isinstance(value, nn.Parameter) else copy_of
-    return {name: copies[id(value)] for name, value in tensors.items() if id(value) in copies}
+    return {name: copies[id(value)] for name, value in values.items() if id(value) in copies}
 
 
 def copied(network: nn.Module) -> nn.Module:

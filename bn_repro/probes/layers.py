@@ -67,7 +67,7 @@ def layers_of(network: nn.Module, x: object) -> dict[str, Layer]:
     hooks = [module.register_forward_hook(see_output) for module in names if isinstance(module, (nn.Linear, _ConvNd))]
     hooks += [module.register_forward_pre_hook(see_input, with_kwargs=True) for module in names if is_norm(module)]
     try:
-        with rehearsing(network, x), torch.no_grad():
+        with rehearsing(x, network), torch.no_grad():
             call(network, x)
     finally:
         for hook in hooks:

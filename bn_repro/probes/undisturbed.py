@@ -1,8 +1,10 @@
 """How a measurement leaves no trace: buffers, modes, gradients and random numbers are after it what they were before."""
 
+import random
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -27,10 +29,22 @@ def undisturbed(network: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def rehearsing(network: nn.Module, x: object) -> Iterator[None]:
-    """Run the network as training would, in its modes and with the random numbers of the next step, and restore all it changes."""
+def rehearsing(x: object, *callables: object) -> Iterator[None]:
+    """Run a network as training would, in its modes and with the random numbers of the next step, and restore all it changes.
+
+    Args:
+        callables: the network, and what else runs; of functions nothing is restored.
+    """
     devices = {tensor.device for tensor in tensors_in(x) if tensor.is_cuda}
-    with measuring(), keeping_state(network), torch.random.fork_rng(devices):
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    with ExitStack() as stack:
+        stack.callback(random.setstate, of_python)
+        stack.callback(np.random.set_state, of_numpy)
+        stack.enter_context(measuring())
+        stack.enter_context(torch.random.fork_rng(devices))
+        for module in callables:
+            if isinstance(module, nn.Module):
+                stack.enter_context(keeping_state(module))
         yield
 
 
@@ -60,7 +74,7 @@ def loss_at(network: nn.Module, parameters: Mapping[str, Tensor], loss_fn: LossF
         ValueError: the loss is not one number, or no function of the parameters.
     """
     args, kwargs = arguments_of(network, x)
-    with rehearsing(network, x), torch.enable_grad():
+    with rehearsing(x, network, loss_fn), torch.enable_grad():
         return one_number(loss_fn(functional_call(network, dict(parameters), args, kwargs), y))
 
 

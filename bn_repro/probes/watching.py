@@ -1,5 +1,6 @@
 """How what goes in and out of modules is seen at a fraction of the cost of hooks: something else stands in the place of `forward`."""
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -33,6 +34,10 @@ class Watched:
     forward: Callable[..., Tensor]
     see: Callable[[tuple[Any, ...], Any], None]
 
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(self.forward)  # so that who asks what a network takes is told
+
     def __call__(self, *args: Tensor, **kwargs: object) -> Tensor:
         output = self.forward(*args, **kwargs)
         self.see(args or tuple(kwargs.values()), output)
@@ -46,6 +51,10 @@ class Pass:
     forward: Callable[..., Tensor]
     begin: Callable[[Callable[..., Tensor]], bool]
     end: Callable[[tuple[Any, ...], Any], None]
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(self.forward)  # so that who asks what a network takes is told
 
     def __call__(self, *args: Tensor, **kwargs: object) -> Tensor:
         is_seen = self.begin(self.forward)

@@ -213,15 +213,16 @@ def figures(suffix: str, words: str, reference: str, subject: str) -> Sequence[F
 
 
 def answer_in_words(answers: Answers) -> str:
-    def said(suffix: str) -> str:
-        steps, more, accuracy = (in_words(answers[f"fig1-{id}-{suffix}"]) for id in ("steps-95", "steps-98", "accuracy"))
-        return f"BN needs {steps} fewer steps to 95 % of the plateau, {more} to 98 %, and ends {accuracy} higher"
+    asked = [suffix for suffix in ("common", "best") if answers[f"fig1-accuracy-{suffix}"].verdict != NOT_RUN]
+    where = {"common": "at the best learning rate without BN", "best": "each at its own best"}
 
-    best = "" if answers["fig1-accuracy-best"].verdict == NOT_RUN else f"; each at its own best, {said('best')}"
-    median = in_words(answers["fig1-median-common"])
+    def said(id: str) -> str:
+        return ", ".join(f"{in_words(answers[f'fig1-{id}-{suffix}'])} {where[suffix]}" for suffix in asked)
+
     return (
-        f"Without momentum, at the best learning rate without BN, {said('common')}{best}. "
-        f"The median input of a last-layer sigmoid travels {median} less with BN."
+        f"Steps without BN over steps with it, to 95 % of the plateau: {said('steps-95')}. To 98 %: {said('steps-98')}. "
+        f"BN ends higher by {said('accuracy')}. "
+        f"The median input of a last-layer sigmoid travels {in_words(answers['fig1-median-common'])} less with BN."
     )
 
 

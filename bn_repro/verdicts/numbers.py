@@ -2,9 +2,9 @@
 
 import math
 
-from bn_repro.verdicts.censored import Ratio
 from bn_repro.verdicts.judging import Answer
 from bn_repro.verdicts.rules import NOT_RUN
+from bn_repro.verdicts.statistics import Sample
 
 
 def number(value: float | None) -> str:
@@ -38,8 +38,6 @@ def in_words(answer: Answer) -> str:
     return f"{with_interval(answer.as_dict(), unit)} (n = {answer.n})"
 
 
-def ratio_in_words(ratio: Ratio) -> str:
-    """Write a ratio with its interval; where runs never arrived, the one bound that is known, if one is."""
-    if list(ratio.lows) != list(ratio.highs):
-        return f"at most {number(ratio.high)}" if math.isfinite(ratio.high) else f"at least {number(ratio.low)}" if ratio.low else "-"
-    return f"{number(ratio.value)} [{number(ratio.low)}, {number(ratio.high)}]"
+def in_a_cell(sample: Sample) -> str:
+    """Write a sample's mean with its interval as a claim's row does, without a unit."""
+    return with_interval({"verdict": "", "estimate": sample.value, "low": sample.low, "high": sample.high})

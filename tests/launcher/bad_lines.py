@@ -186,7 +186,7 @@ def what_does_not_go_together() -> Iterator[tuple[str, ...]]:
         "network.drop_rate=1", "data.evaluate_training=0", "data.evaluate_training=1201", "data.kept_predictions=601",
         "data.crop_scales=[40]", "data.kept_predictions=10 data.crop_scales=[40]", "network.init_gain=2",
         "train.steps=20 data.is_reshuffled=false",
-        "data=synthetic_colour data.binarize_at=0.5 data.colour_jitter=0.1",
+        "data=synthetic_colour data.binarize_at=0.5 data.colour_jitter=0.1", "probe.step_cost_every=10 train.is_compiled=true",
     )  # fmt: skip
     for overrides in sigmoid_mlp:
         names = {override.split("=")[0] for override in overrides.split()}

@@ -72,7 +72,7 @@ STUDY = Study(
             title="Steps and time to the target of section 4.2",
             caption="Times fewer steps to 95 % of the plain network's accuracy, as in Figure 3. A step is a forward and a backward pass "
             "on one core, timed apart from the trainings, two networks in turn; BN-x5 and BN-x30 lack local response "
-            "normalization, so that theirs is shorter than BN-Baseline's. Times less time is steps saved over what a step takes.",
+            "normalization, so that theirs is shorter than BN-Baseline's. Times less time is times fewer steps over what a step takes.",
             alt="A table of the arms with BN at each base: fewer steps, time of a step, less time.",
             draw=table_of_times,
             experiments=("step_cost_inception", *(base.experiment for base in BASES)),
@@ -91,7 +91,7 @@ STUDY = Study(
             title="Steps against the learning rate, without and with BN",
             caption="Steps to the same target, a mark a seed, lines the means at one base. The rates are 1, 5 and 30 times the best "
             "without BN and the paper's; those with BN at 5 and 30 times follow section 4.2.1.",
-            alt="Steps over the learning rate: one line without BN, one with.",
+            alt="Steps over the learning rate: without BN and with it, at each base.",
             draw=speedup_by_rate,
             experiments=(TUNED.experiment, PAPERS_RATE.experiment),
         ),

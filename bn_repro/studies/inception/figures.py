@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure as Drawing
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter, ScalarFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
 
 from bn_repro.figures.style import STYLES, Arm, Style, common_steps, draw_over_seeds, new_figure, thousands
 from bn_repro.measures.accuracy import CHANCE, final_accuracy, reached_infinity, smoothed_accuracy, speedup, steps_to_reach
@@ -120,9 +120,7 @@ def speedup_by_target(root: Path, tier: str) -> Drawn | None:
         axis.set(xlabel="target, % of the test images", yscale="log")
         axis.set_title(base.short_title, fontsize=9)
     axes[0].set(ylabel="times fewer steps than without BN")
-    axes[0].yaxis.set_major_locator(FixedLocator(SPEEDUPS))
-    axes[0].yaxis.set_major_formatter(ScalarFormatter())
-    axes[0].yaxis.set_minor_locator(NullLocator())
+    name_ticks(axes[0].yaxis, SPEEDUPS)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     return Drawn(figure, shown)
 
@@ -171,5 +169,5 @@ def draw_rates(
 def name_ticks(axis: Axis, ticks: Sequence[float]) -> None:
     """Name these ticks in plain numbers, and no others, on a logarithmic axis."""
     axis.set_major_locator(FixedLocator(ticks))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}" if value < 1 else f"{value:,.0f}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}" if value < 1_000 else f"{value:,.0f}"))
     axis.set_minor_locator(NullLocator())
