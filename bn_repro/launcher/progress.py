@@ -12,6 +12,7 @@ from rich.table import Table
 
 SECONDS_BETWEEN_LINES = 30.0
 SECONDS_BETWEEN_FRAMES = 0.25
+LEAST_SHARE = 0.1  # of a run, before which its rate is that of starting
 
 
 @dataclass
@@ -19,7 +20,7 @@ class RunProgress:
     """One run under way.
 
     Args:
-        seconds: how long it takes in all, where a published record tells; None otherwise.
+        seconds: how long it will take in all; None where nothing says.
     """
 
     name: str
@@ -41,9 +42,11 @@ class RunProgress:
 
     @property
     def seconds_left(self) -> float | None:
-        if self.steps and self.steps_per_second > 0:
-            return (self.steps - self.step) / self.steps_per_second
-        return self.seconds
+        """Return what an estimate of the whole run leaves, and once a tenth of it is done, or without one, what its rate says."""
+        share = self.step / self.steps if self.steps else 0.0
+        if self.seconds is not None and share < LEAST_SHARE:
+            return self.seconds * (1 - share)
+        return (self.steps - self.step) / self.steps_per_second if self.steps_per_second > 0 else None
 
     def cells(self) -> list[str]:
         rate = f"{self.steps_per_second:.0f}/s" if self.steps_per_second >= 5 else f"{60 * self.steps_per_second:.1f}/min"
