@@ -235,8 +235,9 @@ STUDY = Study(
             name="saturation-by-layer",
             title="Saturated inputs of nonlinearities, by layer and norm",
             caption="The share of a layer's units whose output is within 5 % of the nonlinearity's range from either end, after 5,000 "
-            "steps at learning rate 0.1. Five layers, initial weights of deviation 1. Goldberg's has no gain of its own, so that "
-            "its outputs are small. Lines are means over seeds, bands run from the lowest to the highest seed.",
+            "steps at learning rate 0.1. Five layers, initial weights of deviation 1. Of Goldberg's it is tanh(h), before the "
+            "division by its norm, after which the next layer's inputs are small. Lines are means over seeds, bands run from the "
+            "lowest to the highest seed.",
             alt="Two panels, sigmoid and tanh: the saturated share over five layers, a curve per norm.",
             draw=draw_saturation,
             experiments=("saturation",),

@@ -20,7 +20,7 @@ from bn_repro.verdicts.statistics import Mean
 
 HEADERS = (
     "arm", "learning rate", "steps to the target", "times fewer steps", "final accuracy, %",
-    "the paper's steps to 72.2 %", "times fewer steps, the paper", "the paper's best, %",
+    "paper: steps to 72.2 %", "paper: times fewer", "paper: best, %",
 )  # fmt: skip
 RATE_TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 STEP_TICKS = (1_000, 2_000, 3_000, 4_000, 6_000, 8_000, 10_000, 12_000, 16_000)
