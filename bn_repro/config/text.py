@@ -71,6 +71,7 @@ class LanguageModelConfig(AwdLstmConfig):
 class TextClassifierConfig(AwdLstmConfig):
     encoder: str | None = knob("<experiment>/<tier>/<name> of the language model's run to start from; null starts from random weights")
     is_frozen: bool = knob("leave the encoder as it is, without dropout, and train the head on its kept features")
+    is_standardized: bool = knob("give the head of a frozen encoder features of mean 0 and variance 1 over its training texts")
     head_width: int = knob("units between the head's two linear layers", low=1, high=1_000_000, unit="units")
     head_drops: list[float] = knob("dropout before each of them", low=0, below=1)
 
@@ -79,13 +80,15 @@ class TextClassifierConfig(AwdLstmConfig):
         return not self.is_frozen
 
     def check(self, data: TextDataConfig) -> None:
-        """Refuse a frozen encoder that is none, and a head that is not two layers.
+        """Refuse a frozen encoder that is none, features to standardize that are none, and a head that is not two layers.
 
         Raises:
             ValueError: one line.
         """
         if self.is_frozen and self.encoder is None:
             raise ValueError("network.is_frozen=true needs network.encoder, the run of a language model")
+        if self.is_standardized and not self.is_frozen:
+            raise ValueError("network.is_standardized=true needs network.is_frozen=true")
         if self.encoder is not None and self.encoder.count("/") != 2:
             raise ValueError(f"network.encoder={self.encoder} is no run; give <experiment>/<tier>/<name>")
         if len(self.head_drops) != 2:

@@ -147,6 +147,13 @@ class Features:
         return Features(self.x[:number], self.labels[:number])
 
 
+def standardized(training: Features, held_out: Features, eps: float) -> tuple[Features, Features]:
+    """Return both minus the mean of the training features, over their deviation: what batch norm of the whole training set makes."""
+    var, mean = torch.var_mean(training.x, 0, correction=0)
+    normed = [(features.x - mean) / (var + eps).sqrt() for features in (training, held_out)]
+    return Features(normed[0], training.labels), Features(normed[1], held_out.labels)
+
+
 def load_reviews(config: TextDataConfig) -> tuple[dict[str, Reviews], int]:
     """Return the reviews of training, validation and test, and how many were left out as repeats.
 

@@ -12,7 +12,7 @@ from bn_repro.config import Config
 from bn_repro.config.text import AwdLstmConfig, TextClassifierConfig
 from bn_repro.data.images import Batches
 from bn_repro.data.reviews import Reviews, labelled
-from bn_repro.data.text import Features, NextTokens, Texts, Windows, load_reviews
+from bn_repro.data.text import Features, NextTokens, Texts, Windows, load_reviews, standardized
 from bn_repro.data.vocabulary import encode, learn_vocabulary, read_vocabulary
 from bn_repro.experiments.language_models import language_model_run, load_encoder, pooled_features, read_features, write_features
 from bn_repro.experiments.tasks import Poll, Task
@@ -86,6 +86,8 @@ def text_classifier_task(config: Config, device: torch.device) -> Task:
         chosen = torch.from_numpy(labelled(labels.numpy(), data.num_labels, seed))
         training = Features(x[chosen].to(device), labels[chosen].to(device))
         held_out = Features(*(array.to(device) for array in read_features(run, data.evaluate_on)))
+        if network.is_standardized:
+            training, held_out = standardized(training, held_out, network.norm_eps)
         model: nn.Module = build_head(PooledClassifier, network, data.num_classes, seed)
     else:
         reviews, _ = load_reviews(data)

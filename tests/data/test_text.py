@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bn_repro.data.text import Features, NextTokens, Texts, Windows
+from bn_repro.data.text import Features, NextTokens, Texts, Windows, standardized
 from bn_repro.data.vocabulary import BEGIN, PADDING, encode, learn_vocabulary, read_vocabulary
 
 LENGTHS = (3, 5, 1, 4)
@@ -83,6 +83,17 @@ def test_features_are_handed_out_as_images_are():
 
 
 TRAINING = ["The film was good.<br /><br />Very  good!", "The end, the END.", "Überraschend gut"] * 5
+
+
+def test_features_are_standardized_as_by_a_batch_norm_of_the_training_set():
+    training, held_out = (Features(3 + torch.randn(n, 4, generator=torch.Generator().manual_seed(n)), torch.arange(n)) for n in (20, 5))
+    norm = torch.nn.BatchNorm1d(4, affine=False, momentum=1.0, eps=1e-3)
+    expected = norm(training.x)
+    norm.running_var *= 19 / 20  # torch keeps the unbiased variance
+    shown, unseen = standardized(training, held_out, eps=1e-3)
+    torch.testing.assert_close(shown.x, expected)
+    torch.testing.assert_close(unseen.x, norm.eval()(held_out.x))
+    assert shown.labels is training.labels and unseen.labels is held_out.labels
 
 
 def test_the_same_texts_give_the_same_vocabulary():

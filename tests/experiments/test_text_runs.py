@@ -218,6 +218,7 @@ def test_a_language_model_of_which_a_file_is_damaged_or_gone_is_one_line(results
         (MODEL, ["train.unfreeze_every=5"], "train.unfreeze_every=5 needs network.name=text_classifier with network.is_frozen=false"),
         (HEAD, ["train.layer_lr_ratio=0.5"], "train.layer_lr_ratio=0.5 needs network.name=text_classifier"),
         (HEAD, ["network.encoder=null"], "network.is_frozen=true needs network.encoder"),
+        (HEAD, ["network.is_standardized=true", "network.is_frozen=false"], "network.is_standardized=true needs network.is_frozen=true"),
         (HEAD, ["network.encoder=somewhere"], "network.encoder=somewhere is no run; give <experiment>/<tier>/<name>"),
         (HEAD, ["network.head_drops=[0.1]"], r"network.head_drops=\[0.1\] must be two numbers"),
         (HEAD, ["data.num_labels=1000"], "num_labels=1000 cannot be drawn"),

@@ -10,7 +10,7 @@ from bn_repro.records.writing import RunWriter
 from bn_repro.studies.study import Drawn
 from bn_repro.studies.text_classifier import STUDY, measures
 from bn_repro.verdicts.judging import judge_all
-from bn_repro.verdicts.rules import NOT_RUN, REPRODUCED
+from bn_repro.verdicts.rules import INCONCLUSIVE, NOT_RUN, REPRODUCED
 from bn_repro.verdicts.selection import sweeps_of
 
 TIER = "long"
@@ -26,13 +26,13 @@ def write_arm(root, experiment, norm, seeds, best, usable):
 
 
 def write_tier(root, has_bn):
-    for experiment in ("text_head", "text_head_100", "text_head_all", "text_fine_tuning"):
+    for experiment in ("text_head", "text_head_100", "text_head_all", "text_fine_tuning", "text_fine_tuning_all"):
         write_arm(root, experiment, "none", range(10), best=0.8, usable=1)
         write_arm(root, experiment, "batch", range(10), *((0.9, 3) if has_bn else (0.8, 1)))
         write_arm(root, experiment, "none", range(10, 16), best=0.8, usable=1)
+        for arm in ("head_standardized", "head_long"):
+            write_arm(root, experiment, arm, range(10), best=0.8, usable=1)
     for seed in range(10):
-        write_training(root, f"text_fine_tuning_all/{TIER}/none-s{seed}", [0.5, 0.82 + 0.001 * (seed % 3)])
-        write_training(root, f"text_fine_tuning_all/{TIER}/batch-s{seed}", [0.5, (0.92 if has_bn else 0.82) + 0.001 * ((seed + 1) % 3)])
         for labels in ("100", "1000", "all"):
             write_training(root, f"text_bag_of_words/{TIER}/words_{labels}-s{seed}", [0.5, 0.85 if has_bn else 0.9])
 
@@ -51,6 +51,17 @@ def test_the_usable_rates_are_those_halfway_from_chance_to_the_best(tmp_path):
     sample = measures.usable_ratio([(plain, bn)])
     rates = LEARNING_RATES
     assert (sample.lows[0], sample.highs[0]) == pytest.approx((rates[2] / rates[2], rates[3] / rates[1]))
+
+
+def test_heads_that_have_hardly_learned_leave_the_usable_rates_open(tmp_path):
+    write_arm(tmp_path, "text_head", "none", range(6), best=0.58, usable=1)
+    write_arm(tmp_path, "text_head", "batch", range(6), best=0.9, usable=3)
+    plain, bn = (sweeps_of(tmp_path, f"text_head/{norm}", TIER) for norm in ("none", "batch"))
+    assert measures.usable_threshold(list(plain.values())) is None
+    sample = measures.usable_ratio([(plain[seed], bn[seed]) for seed in plain])
+    assert (sample.low, sample.high) == (0, np.inf)
+    (claim,) = [claim for claim in STUDY.claims if claim.id == "text-rates-1000"]
+    assert claim.rule.verdict(sample) == INCONCLUSIVE
 
 
 def test_each_seed_is_judged_at_the_rate_that_is_best_for_the_others(tmp_path):

@@ -14,6 +14,7 @@ from bn_repro.verdicts.selection import Sweep, runs_of, sweeps_of
 from bn_repro.verdicts.statistics import Mean
 
 CHANCE = 50.0  # percent, of two labels
+LEAST_BEST = 60.0  # percent; a head that is below it at its best rate has learned too little to ask up to which rate it learns
 
 
 def accuracy(run: Run) -> float:
@@ -32,14 +33,20 @@ def accuracy_gain(pairs: Pairs) -> Mean:
     return Mean([accuracy(subject) - accuracy(reference) for reference, subject in pairs], variance_besides=variance_of_images(pairs))
 
 
-def usable_threshold(references: Sequence[Sweep]) -> float:
-    """Return the accuracy from which a learning rate counts as usable: halfway from chance to the references' best, in percent."""
-    return float(CHANCE + np.mean([max(map(accuracy, sweep.values())) for sweep in references])) / 2
+def usable_threshold(references: Sequence[Sweep]) -> float | None:
+    """Return halfway from chance to the references' best, in percent, from which a rate is usable; None if the best is near chance."""
+    best = float(np.mean([max(map(accuracy, sweep.values())) for sweep in references]))
+    return (CHANCE + best) / 2 if best >= LEAST_BEST else None
 
 
 def usable_ratio(pairs: SweepPairs) -> GridRatio:
-    """Return the subject's largest usable learning rate over the reference's, seed by seed, each known up to the grid's spacing."""
+    """Return the subject's largest usable learning rate over the reference's, seed by seed, each known up to the grid's spacing.
+
+    Where the references have hardly learned, nothing is known of it: from 0 to infinity.
+    """
     threshold = usable_threshold([reference for reference, _ in pairs])
+    if threshold is None:
+        return GridRatio([0.0] * len(pairs), [np.inf] * len(pairs))
     limits = [(limit_of(reference, threshold), limit_of(subject, threshold)) for reference, subject in pairs]
     return GridRatio(
         [low / beyond if beyond < np.inf else 0.0 for (_, beyond), (low, _) in limits],
