@@ -81,7 +81,7 @@ def test_only_a_head_that_gains_reproduces_a_claim(tmp_path, has_bn):
     assert REPRODUCED not in {answer.control_verdict for answer in answers.values()}
     assert answers["text-accuracy-all"].estimate == pytest.approx(10 if has_bn else 0, abs=0.5)
     words = STUDY.in_words(answers)
-    assert words.count("(n = 10)") == 4 and "not run" not in words
+    assert words.count("(n = 10)") == 5 and "not run" not in words
 
 
 def test_figures_are_drawn_of_what_there_is(tmp_path):

@@ -60,10 +60,13 @@ def answer_in_words(answers: Answers) -> str:
     """Say what BN gains on a frozen encoder and, where there are runs of it, by fine-tuning."""
     if answers["text-accuracy-1000"].verdict == NOT_RUN:
         return NO_RUNS
+    over_plain, over_standardized, rates = (answers[f"text-{id}"] for id in ("accuracy-1000", "accuracy-1000-standardized", "rates-1000"))
     frozen = (
-        f"On a frozen encoder and 1,000 labels BN in the head gains {in_words(answers['text-accuracy-1000'])}, and its largest usable "
-        f"learning rate is {in_words(answers['text-rates-1000'])} that without."
+        f"On a frozen encoder and 1,000 labels BN in the head gains {in_words(over_plain)}, and {in_words(over_standardized)} over a head without "
+        "a norm on features that were standardized once."
     )
+    if rates.estimate is not None:
+        frozen += f" Its largest usable learning rate is {in_words(rates)} that without."
     if answers["text-accuracy-tuned"].verdict == NOT_RUN:
         return frozen
     return (
