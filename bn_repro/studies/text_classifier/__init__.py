@@ -62,8 +62,8 @@ def answer_in_words(answers: Answers) -> str:
         return NO_RUNS
     over_plain, over_standardized, rates = (answers[f"text-{id}"] for id in ("accuracy-1000", "accuracy-1000-standardized", "rates-1000"))
     frozen = (
-        f"On a frozen encoder and 1,000 labels BN in the head gains {in_words(over_plain)}, and {in_words(over_standardized)} over a head without "
-        "a norm on features that were standardized once."
+        f"On a frozen encoder and 1,000 labels BN in the head gains {in_words(over_plain)}, and {in_words(over_standardized)} "
+        "over a head without a norm on features that were standardized once."
     )
     if rates.estimate is not None:
         frozen += f" Its largest usable learning rate is {in_words(rates)} that without."
