@@ -5,7 +5,7 @@ from bn_repro.studies.text_classifier.figures import draw_inputs, draw_rates, ta
 from bn_repro.studies.text_classifier.measures import accuracy_gain, at_best_rate, usable_ratio
 from bn_repro.verdicts.claim import Claim
 from bn_repro.verdicts.numbers import in_words
-from bn_repro.verdicts.rules import NOT_RUN, Above
+from bn_repro.verdicts.rules import NOT_RUN, REPRODUCED, Above
 from bn_repro.verdicts.selection import sweeps_of
 
 SECTION = "ULMFiT"
@@ -67,12 +67,11 @@ def answer_in_words(answers: Answers) -> str:
     )
     if rates.estimate is not None:
         frozen += f" Its largest usable learning rate is {in_words(rates)} that without."
-    if answers["text-accuracy-tuned"].verdict == NOT_RUN:
+    tuned, words = answers["text-accuracy-tuned"], answers["text-words-tuned"]
+    if NOT_RUN in (tuned.verdict, words.verdict):
         return frozen
-    return (
-        f"{frozen} Fine-tuned it gains {in_words(answers['text-accuracy-tuned'])}, and is {in_words(answers['text-words-tuned'])} above "
-        "the bag of words."
-    )
+    beats = "is more accurate" if words.verdict == REPRODUCED else "is not more accurate"
+    return f"{frozen} Fine-tuned it gains {in_words(tuned)}; it {beats} than the bag of words: by {in_words(words)}."
 
 
 STUDY = Study(
