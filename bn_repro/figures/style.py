@@ -31,6 +31,8 @@ STYLES = {
     "Goldberg's layer norm": Style("#111111", ":"),
     "with noisy BN": Style("#56B4E9", ":"),
     "with noise, without BN": Style("#CC79A7", (0, (3, 1, 1, 1))),
+    "standardized, without BN": Style("#CC79A7", ":"),
+    "no dropout, twice the steps, without BN": Style("#E69F00", (0, (3, 1, 1, 1))),
     "with VBN": Style("#111111", "-"),
     "ES without VBN": Style("#D55E00", "--"),
     "ES with VBN": Style("#0072B2", "-"),

@@ -125,11 +125,11 @@ STUDY = Study(
     figures=(
         Figure(
             name="text-rates",
-            title="Accuracy of the head against learning rate, with BN, with layer norm and without",
+            title="Accuracy of the head against learning rate, with norms and without",
             caption="Final test accuracy on IMDB reviews. Lines are means over seeds, bands run from the lowest to the highest seed; a run "
             "that diverged counts as chance. Dotted: logistic regression on tf-idf of words and pairs of words, on as many labels.",
-            alt="A panel for each number of labels: accuracy over learning rates without BN dashed, with BN solid, with layer norm in "
-            "dashes and dots, and a dotted line of the bag of words.",
+            alt="A panel for each number of labels: accuracy over learning rates of heads with BN, with layer norm and without a norm, and "
+            "a level line of the bag of words.",
             draw=draw_rates,
             experiments=(*(experiment for _, _, experiment in HEADS), "text_fine_tuning", "text_bag_of_words"),
         ),

@@ -20,6 +20,7 @@ HEADS = (
     ("fine-tuned, 1,000 labels", "text_fine_tuning", "words_1000"),
 )
 NORMS = (("without BN", "none"), ("with BN", "batch"), ("with layer norm", "layer"))
+WITHOUT_NORM = (("standardized, without BN", "head_standardized"), ("no dropout, twice the steps, without BN", "head_long"))
 WORDS = "text_bag_of_words"
 FIRST_INPUT, SECOND_INPUT = "head.blocks.0/before_norm", "head.blocks.1/before_norm"
 
@@ -28,7 +29,7 @@ def draw_rates(root: Path, tier: str) -> Drawn | None:
     """Draw accuracy over learning rates, a panel for each number of labels that has sweeps without BN and with."""
     panels, runs = [], []
     for title, experiment, words in HEADS:
-        norms = {label: sweeps_of(root, f"{experiment}/{norm}", tier) for label, norm in NORMS}
+        norms = {label: sweeps_of(root, f"{experiment}/{arm}", tier) for label, arm in (*NORMS, *WITHOUT_NORM)}
         seeds = norms["without BN"].keys() & norms["with BN"].keys()
         shown = {label: [sweep for seed, sweep in sweeps.items() if seed in seeds] for label, sweeps in norms.items()}
         shown = {label: sweeps for label, sweeps in shown.items() if sweeps}
@@ -43,7 +44,7 @@ def draw_rates(root: Path, tier: str) -> Drawn | None:
 
 
 def figure_rates(panels: Sequence[tuple[str, dict[str, Sequence[Sweep]], Sequence[Run]]]) -> Drawing:
-    figure, axes = new_figure(len(panels), max(4.8, 3.4 * len(panels)), 3.6, sharey=True)
+    figure, axes = new_figure(len(panels), max(4.8, 3.4 * len(panels)), 4.4, sharey=True)
     for axis, (title, norms, baseline) in zip(axes, panels):
         for label, sweeps in norms.items():
             values = np.array([list(map(accuracy, sweep.values())) for sweep in sweeps])
@@ -54,7 +55,8 @@ def figure_rates(panels: Sequence[tuple[str, dict[str, Sequence[Sweep]], Sequenc
         axis.set_title(title, fontsize=10, loc="left")
         axis.yaxis.set_major_formatter(PercentFormatter(100, decimals=0))
     axes[0].set_ylabel("final test accuracy")
-    axes[0].legend(loc="upper right", fontsize=8)
+    lines = {line.get_label(): line for axis in axes for line in axis.get_legend_handles_labels()[0]}
+    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=min(3, len(panels) + 1), fontsize=8, frameon=False)
     return figure
 
 
