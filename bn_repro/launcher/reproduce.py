@@ -50,7 +50,7 @@ def main(arguments: argparse.Namespace) -> int:
         return 1
     names = ", ".join(name.split("/")[0] for name in choice.experiments)
     console.print(f"tier {arguments.tier}: {len(configs)} runs of {names}", highlight=False)
-    verdicts = Verdicts(arguments.tier, choice.experiments, console)
+    verdicts = Verdicts(arguments.tier, choice.experiments if choice.claims is None else [], console)  # else last_screen has them
     with stopping_on_signals() as is_stopping:
         try:
             outcomes = outcomes_of(arguments, configs, console, verdicts)
@@ -122,6 +122,8 @@ class Verdicts:
         from bn_repro.report.terminal import chapter_lines
         from bn_repro.studies import STUDIES
 
+        if experiment not in self.open:
+            return
         self.open.discard(experiment)
         ended = [study for study in STUDIES if experiment in study.experiments and not self.open & set(study.experiments)]
         for chapter in build_report(RUNS, self.tier, None, ended, has_figures=False).chapters:

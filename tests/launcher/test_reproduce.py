@@ -67,6 +67,7 @@ def test_all_claims_are_a_line_or_two_each(command, report):
 def test_one_claim_alone_is_shown(command):
     code, printed, asked = command("--only", "sec2-loss")
     assert code == 0 and {config.experiment for config in asked} == {"faulty_norm"}
+    assert printed.out.count("while the loss stands still") == 1
     last = printed.out.split("REPRODUCED")[-1]
     assert "while the loss stands still" in last and "report: " in last and "BN-x5" not in printed.out
 
