@@ -52,7 +52,7 @@ def rates(suffix: str, words: str, experiment: str) -> Claim:
         select=sweeps_of,
         measure=usable_ratio,
         rule=Above(1, LEAST_RATIO),
-        after_look="After a look at tier quick, where it was REPRODUCED at 10 x: open where the best head without a norm is below 60 %.",
+        after_look="In tier quick it was REPRODUCED at 10 x. Now it is open where the best head without a norm is below 60 %.",
     )
 
 
