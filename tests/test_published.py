@@ -135,13 +135,21 @@ def test_no_answer_denies_runs_that_are_there(tier):
         assert chapter.in_words != NO_RUNS or all(answer.verdict == NOT_RUN for answer in chapter.answers), chapter.study.name
 
 
-def test_few_verdicts_are_inconclusive_and_say_what_would_decide_them():
-    """One in ten is the aim, when all arms have run; 100 labels on a small encoder leave four more open than were."""
-    rows = [row for row in json.loads((PUBLISHED / "long" / files.CLAIMS).read_text()) if row["verdict"] != NOT_RUN]
-    undecided = [row for row in rows if row["verdict"] == INCONCLUSIVE]
-    assert len(undecided) <= len(rows) / 7
+def verdicts_of_long() -> list[str]:
+    rows = json.loads((PUBLISHED / "long" / files.CLAIMS).read_text())
+    return [row["verdict"] for row in rows if row["verdict"] != NOT_RUN]
+
+
+@pytest.mark.xfail(
+    strict=True, reason="17 of 129 are open since the heads of texts are judged: six are theirs, four of these at 100 labels"
+)
+def test_at_most_one_verdict_in_ten_is_inconclusive():
+    assert verdicts_of_long().count(INCONCLUSIVE) <= len(verdicts_of_long()) / 10
+
+
+def test_an_inconclusive_verdict_says_what_would_decide_it():
     report = (PUBLISHED / "long" / files.REPORT_TEXT).read_text()
-    assert len(re.findall(r"\| INCONCLUSIVE; [^|]*decide", report)) == len(undecided)
+    assert len(re.findall(r"\| INCONCLUSIVE; [^|]*decide", report)) == verdicts_of_long().count(INCONCLUSIVE)
 
 
 def test_the_arms_are_the_grids_best_points():
