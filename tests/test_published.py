@@ -141,7 +141,7 @@ def verdicts_of_long() -> list[str]:
 
 
 @pytest.mark.xfail(
-    strict=True, reason="17 of 129 are open since the heads of texts are judged: six are theirs, four of these at 100 labels"
+    strict=True, reason="17 of 129 are open, six of them of text classifiers"
 )
 def test_at_most_one_verdict_in_ten_is_inconclusive():
     assert verdicts_of_long().count(INCONCLUSIVE) <= len(verdicts_of_long()) / 10
