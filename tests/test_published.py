@@ -140,9 +140,7 @@ def verdicts_of_long() -> list[str]:
     return [row["verdict"] for row in rows if row["verdict"] != NOT_RUN]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="17 of 129 are open, six of them of text classifiers"
-)
+@pytest.mark.xfail(strict=True, reason="17 of 129 are open, six of them of text classifiers")
 def test_at_most_one_verdict_in_ten_is_inconclusive():
     assert verdicts_of_long().count(INCONCLUSIVE) <= len(verdicts_of_long()) / 10
 
