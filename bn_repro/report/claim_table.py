@@ -45,7 +45,7 @@ def what_decides(answer: Answer) -> str:
     if answer.estimate is None or not math.isfinite(answer.estimate):
         return f"{pilot}a wider grid, or longer runs, would decide"
     if answer.seeds_needed is None:
-        return f"{pilot}more than {MOST_SEEDS} seeds, or more test images, would decide"
+        return f"{pilot}more than {MOST_SEEDS} seeds, or more test examples, would decide"
     return f"{pilot}{answer.seeds_needed} seeds would decide"
 
 

@@ -133,7 +133,7 @@ def test_columns_and_what_would_decide(report):
     assert verdict(unclear) == "INCONCLUSIVE; 17 seeds would decide"
     assert verdict(dataclasses.replace(unclear, n=3)) == "INCONCLUSIVE; a pilot: 17 seeds would decide"
     assert (
-        verdict(dataclasses.replace(unclear, seeds_needed=None)) == "INCONCLUSIVE; more than 200 seeds, or more test images, would decide"
+        verdict(dataclasses.replace(unclear, seeds_needed=None)) == "INCONCLUSIVE; more than 200 seeds, or more test examples, would decide"
     )
     censored = dataclasses.replace(unclear, estimate=None, seeds_needed=None)
     assert verdict(censored) == "INCONCLUSIVE; a wider grid, or longer runs, would decide"
