@@ -85,16 +85,17 @@ def test_only_a_head_that_gains_reproduces_a_claim(tmp_path, has_bn):
 
 
 def test_figures_are_drawn_of_what_there_is(tmp_path):
-    assert [figure.draw(tmp_path, TIER) for figure in STUDY.figures] == [None] * 3
+    assert [figure.draw(tmp_path, TIER) for figure in STUDY.figures] == [None] * 4
     write_sweep(tmp_path, f"text_head/{TIER}", "none", 0, usable=2)
     write_sweep(tmp_path, f"text_head/{TIER}", "batch", 0, usable=3)
-    rates, inputs, table = (figure.draw(tmp_path, TIER) for figure in STUDY.figures)
+    rates, steps, inputs, table = (figure.draw(tmp_path, TIER) for figure in STUDY.figures)
     assert isinstance(rates, Drawn) and len(rates.runs) == 2 * len(LEARNING_RATES) and inputs is table is None
+    assert isinstance(steps, Drawn) and [run.config["norm"] for run in steps.runs] == ["none", "batch"]
     writer = RunWriter(tmp_path / f"text_language_model/{TIER}/none-s0")
     writer.begin({}, ENVIRONMENT)
     writer.finish({"status": FINISHED, "perplexity": 41.25, "perplexity_trigram": 85.0, "perplexity_unigram": 700.0})
     writer.close()
-    assert STUDY.figures[2].draw(tmp_path, TIER).content[1] == ("AWD-LSTM", "41.2")
+    assert STUDY.figures[3].draw(tmp_path, TIER).content[1] == ("AWD-LSTM", "41.2")
 
 
 def test_the_heads_inputs_are_drawn_from_both_arms(tmp_path):

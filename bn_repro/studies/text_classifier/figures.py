@@ -4,21 +4,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import PercentFormatter
 
-from bn_repro.figures.style import STYLES, Arm, draw_over_seeds, new_figure
+from bn_repro.figures.style import STYLES, Arm, columns_of, draw_over_seeds, new_figure
 from bn_repro.records.record import Run
 from bn_repro.studies.study import Drawn
 from bn_repro.studies.text_classifier.measures import CHANCE, accuracy, at_best_rate
 from bn_repro.verdicts.selection import Sweep, runs_in, runs_of, sweeps_of
 
-HEADS = (
+FROZEN = (
     ("100 labels", "text_head_100", "words_100"),
     ("1,000 labels", "text_head", "words_1000"),
     ("all labels", "text_head_all", "words_all"),
-    ("fine-tuned, 1,000 labels", "text_fine_tuning", "words_1000"),
 )
+HEADS = (*FROZEN, ("fine-tuned, 1,000 labels", "text_fine_tuning", "words_1000"))
 NORMS = (("without BN", "none"), ("with BN", "batch"), ("with layer norm", "layer"))
 WITHOUT_NORM = (("standardized, without BN", "head_standardized"), ("no dropout, twice the steps, without BN", "head_long"))
 WORDS = "text_bag_of_words"
@@ -55,9 +56,44 @@ def figure_rates(panels: Sequence[tuple[str, dict[str, Sequence[Sweep]], Sequenc
         axis.set_title(title, fontsize=10, loc="left")
         axis.yaxis.set_major_formatter(PercentFormatter(100, decimals=0))
     axes[0].set_ylabel("final test accuracy")
-    lines = {line.get_label(): line for axis in axes for line in axis.get_legend_handles_labels()[0]}
-    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=min(3, len(panels) + 1), fontsize=8, frameon=False)
+    draw_legend_below(figure, axes)
     return figure
+
+
+def draw_steps(root: Path, tier: str) -> Drawn | None:
+    """Draw the heads' accuracy over steps, each arm at its best learning rate, a panel for each number of labels that has both arms."""
+    panels, runs = [], []
+    for title, experiment, _ in FROZEN:
+        found = {label: at_best_rate(root, f"{experiment}/{arm}", tier) for label, arm in (*NORMS, *WITHOUT_NORM)}
+        seeds = found["without BN"].keys() & found["with BN"].keys()
+        arms = [(label, [run for seed, run in of_seeds.items() if seed in seeds]) for label, of_seeds in found.items()]
+        if seeds:
+            panels.append((title, [(label, of_arm) for label, of_arm in arms if of_arm]))
+            runs += [run for _, of_arm in arms for run in of_arm]
+    if not panels:
+        return None
+    note = "; ".join(f"{title}: n = {len(arms[0][1])}" for title, arms in panels)
+    return Drawn(figure_steps(panels), runs, f"{note}.")
+
+
+def figure_steps(panels: Sequence[tuple[str, Sequence[Arm]]]) -> Drawing:
+    figure, axes = new_figure(len(panels), max(4.8, 3.4 * len(panels)), 4.4, sharey=True)
+    for axis, (title, arms) in zip(axes, panels):
+        for label, runs in arms:
+            steps, values = columns_of(runs, "accuracy")
+            draw_over_seeds(axis, label, steps[1:], 100 * values[:, 1:])  # the axis has no place for step 0
+        axis.set(xscale="log", xlabel="training steps")
+        axis.set_title(title, fontsize=10, loc="left")
+        axis.yaxis.set_major_formatter(PercentFormatter(100, decimals=0))
+    axes[0].set_ylabel("test accuracy")
+    draw_legend_below(figure, axes)
+    return figure
+
+
+def draw_legend_below(figure: Drawing, axes: Sequence[Axes]) -> None:
+    """Name each line once that any of the panels has."""
+    lines = {line.get_label(): line for axis in axes for line in axis.get_legend_handles_labels()[0]}
+    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=min(3, len(axes) + 1), fontsize=8, frameon=False)
 
 
 def draw_inputs(root: Path, tier: str) -> Drawn | None:
