@@ -50,6 +50,8 @@ STYLES = {
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#111111", "#B8860B")
 LINES = ("-", "--", "-.", ":")
 PNG_DOTS_PER_INCH = 150
+FONTS = b"'DejaVu Sans','Bitstream Vera Sans',Verdana,Arial,Helvetica,sans-serif"  # the first is what figures are measured with
+POINT = rb"-?[\d.]+ -?[\d.]+"
 SETTINGS = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -68,15 +70,19 @@ def as_svg(figure: Figure, name: str) -> bytes:
     """Encode a figure, byte for byte the same each time and without what no viewer needs: coordinates to a hundredth of a point."""
     buffer = io.BytesIO()
     with matplotlib.rc_context({**SETTINGS, "svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return re.sub(rb"<[^>]+>\s*", lambda tag: shortened(tag[0]), buffer.getvalue())
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    written = re.sub(rb"<[^>]+>\s*", lambda tag: shortened(tag[0]), buffer.getvalue())
+    return written.replace(b"<svg ", b'<svg style="font-family:%s" ' % FONTS, 1)
 
 
 def shortened(tag: bytes) -> bytes:
-    """Write a tag with shorter numbers, no line breaks, and without the name of a group, which nothing refers to."""
+    """Write a tag with shorter numbers and lines, no line breaks, and without fonts, turns by 0, and names of groups, which none uses."""
     tag = re.sub(rb"(?<![\w.])(-?\d+\.\d\d)\d+(?![\w.])", rb"\1", tag)
     tag = re.sub(rb'<g id="[^"]*"', b"<g", tag)
-    return re.sub(rb"([;:]) (?=[\w#-])", rb"\1", b" ".join(tag.split()))
+    tag = re.sub(rb"font-family: [^;\"]*;?", b"", tag)
+    tag = re.sub(rb' transform="rotate\(-?0 [^"]*"', b"", tag)
+    tag = re.sub(rb"([;:]) (?=[\w#-])", rb"\1", b" ".join(tag.split()))
+    return re.sub(rb"[ML] %s(?: L %s)+" % (POINT, POINT), lambda lines: lines[0].replace(b" L", b""), tag)
 
 
 def as_png(figure: Figure) -> bytes:
