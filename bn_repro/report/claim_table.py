@@ -58,9 +58,11 @@ def by_group(answers: Sequence[Answer]) -> dict[str, list[Answer]]:
 
 
 def counted(answers: Sequence[Answer]) -> str:
-    """Count the verdicts, as `3 REPRODUCED, 1 PARTLY`; those that have no runs are not counted."""
-    counts = Counter(answer.verdict for answer in answers if answer.verdict != NOT_RUN)
-    return ", ".join(f"{counts[word]} {word}" for word in VERDICTS if counts[word]) or "No claim has runs"
+    """Count the verdicts, as `3 REPRODUCED, 1 PARTLY, 2 NOT RUN`."""
+    counts = Counter(answer.verdict for answer in answers)
+    if counts[NOT_RUN] == len(answers):
+        return "No claim has runs"
+    return ", ".join(f"{counts[word]} {word}" for word in VERDICTS if counts[word])
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> list[str]:

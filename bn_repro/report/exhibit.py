@@ -46,14 +46,14 @@ class Exhibit:
         return as_png(self.drawn.content) if isinstance(self.drawn.content, Drawing) else b""
 
     @cached_property
-    def machines(self) -> frozenset[str]:
+    def machines(self) -> frozenset[tuple[str, str]]:
         return frozenset(map(machine, self.drawn.runs))
 
 
-def machine(run: Run) -> str:
-    """Describe in one line what made a run."""
+def machine(run: Run) -> tuple[str, str]:
+    """Describe in one line what made a run, and name the commit."""
     facts = run.environment
     packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items() if version)
     where = facts["accelerator"] or f"{facts['processor']}, {facts['cores']} cores"
     commit = (facts["commit"] or "unknown")[:12] + (" with local changes" if facts["is_modified"] else "")
-    return f"{where}; Python {facts['python']}, {packages}; commit {commit}"
+    return f"{where}; Python {facts['python']}, {packages}", commit

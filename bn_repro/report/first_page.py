@@ -7,6 +7,7 @@ from bn_repro.report.report import Report
 
 START, END = "<!-- {} -->", "<!-- /{} -->"
 FINDINGS, TABLE = "findings", "claims"
+MOST_FINDINGS = 5
 END_OF_SENTENCE = r"(?<=\.) (?=[A-Z])"
 
 
@@ -21,11 +22,11 @@ def with_results(readme: str, report: Report, place: str) -> str:
 
 
 def findings(report: Report, place: str) -> str:
-    """Return a line for each study that the first table asks: the first sentence of its answer."""
+    """Return a line for each of the first studies that the first table asks: the first sentence of its answer."""
     asked = [chapter for chapter in report.chapters if chapter.answered and any(claim.headline for claim in chapter.study.claims)]
     return "\n".join(
         f"- [{chapter.study.title}]({place}#{slug(chapter.study.title)}). {re.split(END_OF_SENTENCE, chapter.in_words)[0]}"
-        for chapter in asked
+        for chapter in asked[:MOST_FINDINGS]
     )
 
 

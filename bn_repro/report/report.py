@@ -65,7 +65,11 @@ class Report:
 
     @property
     def machines(self) -> Sequence[str]:
-        return sorted({machine for exhibit in self.exhibits for machine in exhibit.machines})
+        """Return a line for each kind of machine, with the commits that it ran."""
+        commits: dict[str, set[str]] = {}
+        for machine, commit in {pair for exhibit in self.exhibits for pair in exhibit.machines}:
+            commits.setdefault(machine, set()).add(commit)
+        return [f"{machine}; of commits {', '.join(sorted(commits[machine]))}" for machine in sorted(commits)]
 
 
 def build_report(

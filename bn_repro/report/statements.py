@@ -10,12 +10,13 @@ from bn_repro.verdicts.numbers import number
 from bn_repro.verdicts.rules import REPRODUCED
 
 HOW_TO_READ = (
-    "REPRODUCED: the effect is there; the size claimed, or more, is not excluded, and the estimate is at least halfway to it. "
-    "PARTLY: it is there, but smaller. NOT REPRODUCED: it is not there, or the reverse is. INCONCLUSIVE: the interval allows too "
-    "much, or there are fewer than five seeds. The size is the paper's number or, where it prints none, the least that would "
-    "matter, set before the runs. x: how many times as many, 1 x being no effect; points: percentage points of accuracy. n is the"
-    " number of seeds; q is the false discovery rate among all claims of this tier. The control judges the same claim on runs "
-    "that lack what it is about, such as networks without BN in place of BN."
+    "REPRODUCED: the effect is there; the size claimed, or more, is not excluded, and the estimate is at least halfway to it. PARTLY:"
+    " it is there, but smaller. NOT REPRODUCED: the size is excluded and no effect is not, or the reverse is there. INCONCLUSIVE: "
+    "neither is excluded, or there are fewer than five seeds. Claims of nothing, or of no difference, hold below a bound, PARTLY "
+    "below a looser one. The size is the paper's number or, where it prints none, the least that would matter, set before the runs; "
+    "each chapter lists its rules. x: how many times as many, 1 x being no effect; points: percentage points of accuracy. n is the "
+    "number of seeds; q is the false discovery rate among all claims of this tier. The control judges the same claim on runs that "
+    "lack what it is about, such as networks without BN in place of BN."
 )
 
 

@@ -77,7 +77,7 @@ def depth_claim(nonlinearity: str, depth: int, arm: str) -> Claim:
         section="1",
         group=f"{depth} layers of {nonlinearity}, each norm at the best of four trials",
         says=f"{WORDS[arm]}: test accuracy is higher than without a norm",
-        paper="trains where it does not without" if arm == "batch" else "counters saturation (Goldberg 2017)",
+        paper="trains where plain fails" if arm == "batch" else "counters saturation (Goldberg 2017)",
         unit="points",
         reference="depth/none",
         subject=f"depth/{arm}",

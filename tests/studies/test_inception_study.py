@@ -87,7 +87,7 @@ def test_each_sentence_stands_alone(make, tmp_path):
         make(f"inception-s{seed}", rising(0.6, 40))
         make(f"bn_x5-s{seed}", rising(0.6, 20))
     said = inception.STUDY.in_words({answer.id: answer for answer in answered()})
-    assert said.startswith("BN-x5 needs ") and "fewer steps at the best rate without BN (the paper: 14.8). With sigmoid" in said
+    assert said.startswith("BN-x5 needs ") and "fewer steps at 5 times the best rate without BN (the paper: 14.8). With sigmoid" in said
 
 
 def test_figure_3_lists_the_arms_beside_the_paper(make):

@@ -123,7 +123,7 @@ STUDY = Study(
                 name=f"covariate-shift-{network.suffix}-{picture.name}",
                 title=f"{network.name[0].upper()}{network.name[1:]}: {picture.title}",
                 caption=picture.caption,
-                alt=f"{picture.title} of the {network.name}, with BN beside without",
+                alt=f"{network.name[0].upper()}{network.name[1:]}: {picture.title}.",
                 draw=of_arms(picture.draw, [(label, f"{network.experiment}/{norm}") for label, norm in ARMS[: picture.num_arms]]),
                 experiments=(network.experiment,),
             )

@@ -3,12 +3,12 @@
 from bn_repro.studies.covariate_shift.claims import GROUPS, NETWORKS
 from bn_repro.studies.study import NO_RUNS, Answers, Rows
 from bn_repro.verdicts.judging import Answer
-from bn_repro.verdicts.numbers import in_words, with_interval
+from bn_repro.verdicts.numbers import in_words
 from bn_repro.verdicts.rules import INCONCLUSIVE, NOT_RUN, PARTLY, REPRODUCED
 
 
 def definitions(answers: Answers) -> Rows:
-    """Return a row for each definition: what was said before, and each network's verdict with its number."""
+    """Return a row for each definition: what was said before, and each network's verdict."""
     first, *others = (network.suffix for network in NETWORKS)
     rows = [("definition", "said before", *(network.name for network in NETWORKS))]
     for id, answer in answers.items():
@@ -22,11 +22,7 @@ def definitions(answers: Answers) -> Rows:
 def in_a_cell(answer: Answer | None) -> str:
     if answer is None:
         return "not asked"
-    return (
-        answer.verdict
-        if answer.verdict == NOT_RUN
-        else f"{answer.verdict}: {with_interval(answer.as_dict())} {answer.unit}, n = {answer.n}"
-    )
+    return f"{answer.verdict}, n = {answer.n}" if answer.n else answer.verdict
 
 
 def answer_in_words(answers: Answers) -> str:
@@ -47,9 +43,17 @@ def answer_in_words(answers: Answers) -> str:
 def counted(answers: Answers, kind: str) -> str:
     """Say by how many definitions of one kind, over both networks, BN reduces the shift: `less with BN in 3 of 5 comparisons`."""
     assert kind in GROUPS
-    verdicts = [answer.verdict for id, answer in answers.items() if id.startswith(f"ics-{kind}-") and answer.verdict != NOT_RUN]
-    partly = verdicts.count(PARTLY)
-    undecided = verdicts.count(INCONCLUSIVE)
-    a_little = f", a little less in {partly}" if partly else ""
-    open_ones = f", undecided in {undecided}" if undecided else ""
-    return f"less with BN in {verdicts.count(REPRODUCED)} of {len(verdicts)} comparisons{a_little}{open_ones}" if verdicts else "(not run)"
+    asked = [answer for id, answer in answers.items() if id.startswith(f"ics-{kind}-") and answer.verdict != NOT_RUN]
+    verdicts = [answer.verdict for answer in asked]
+    others = (
+        ("a little less in", verdicts.count(PARTLY)),
+        ("more in", sum(map(is_more, asked))),
+        ("undecided in", verdicts.count(INCONCLUSIVE)),
+    )
+    rest = "".join(f", {words} {number}" for words, number in others if number)
+    return f"less with BN in {verdicts.count(REPRODUCED)} of {len(asked)} comparisons{rest}" if asked else "(not run)"
+
+
+def is_more(answer: Answer) -> bool:
+    """Say whether what should be less with BN is more, surely."""
+    return answer.high is not None and answer.high < (1 if answer.unit == "x" else 0)

@@ -18,10 +18,10 @@ def answer_in_words(answers: Answers) -> str:
     if baseline.verdict != NOT_RUN:
         higher = in_words(answers["fig3-best-bn_baseline"])
         said.append(
-            f"To 95 % of the plain network's accuracy BN-Baseline needs {in_words(baseline)} fewer steps (the paper: 2.3) "
+            f"To 95 % of the plain network's accuracy BN-Baseline needs {in_words(baseline)} fewer steps (the paper, to all of it: 2.3) "
             f"and ends {higher} higher."
         )
-    at_bases = ((x5, "at the best rate without BN"), (at_papers_rate, "at the paper's"))
+    at_bases = ((x5, "at 5 times the best rate without BN"), (at_papers_rate, "at 5 times the paper's"))
     fewer = [f"{in_words(answer)} fewer steps {base}" for answer, base in at_bases if answer.verdict != NOT_RUN]
     if fewer:
         said.append(f"BN-x5 needs {', '.join(fewer)} (the paper: 14.8).")

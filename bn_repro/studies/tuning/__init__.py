@@ -121,7 +121,10 @@ def grid_figure(name: str, network: str, protocol: Protocol, choices: Sequence[C
 
 
 def answer_in_words(answers: Answers) -> str:
-    return "Each grid is the same for all of its arms, on validation images and seeds that no comparison uses; the figures name the points."
+    return (
+        "On validation images, at seeds that no comparison uses. In section 4.1 one grid serves both arms. In section 4.2 the plain "
+        "network alone is tuned, then each arm's decay; the figures name the points."
+    )
 
 
 BASE_WORDS = "The base of all arms, the best of all without BN"
