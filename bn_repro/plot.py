@@ -32,7 +32,7 @@ WIDEST_NAME = 26  # letters above a panel
 
 
 def percentiles(recorded: Recorded, place: str | None = None, layers: Sequence[str] | None = None) -> Figure:
-    """Draw every layer's percentiles over training: a band from the lowest to the highest, a line for the middle one.
+    """Draw every layer's percentiles over training: a band from the lowest to the highest, a line for the median.
 
     Raises:
         ValueError: there is no such place or layer.
@@ -48,7 +48,9 @@ def percentiles(recorded: Recorded, place: str | None = None, layers: Sequence[s
     for axis, layer in zip(axes, chosen):
         for (label, arrays), style in zip(of_label.items(), styles_of(of_label)):
             if f"{layer}/{place}/percentiles" in arrays:
-                draw_band(axis, arrays["step"], arrays[f"{layer}/{place}/percentiles"], style, label)
+                values = arrays[f"{layer}/{place}/percentiles"]
+                middle = list(arrays["percentiles"]).index(50) if "percentiles" in arrays else values.shape[1] // 2
+                draw_band(axis, arrays["step"], values, middle, style, label)
         axis.set_title(layer if len(layer) <= WIDEST_NAME else f"…{layer[1 - WIDEST_NAME :]}", loc="left", fontsize=8)
         axis.xaxis.set_major_formatter(thousands)
     for axis in axes[len(chosen) :]:
@@ -59,10 +61,10 @@ def percentiles(recorded: Recorded, place: str | None = None, layers: Sequence[s
     return figure
 
 
-def draw_band(axis: Axes, steps: np.ndarray, values: np.ndarray, style: Style, label: str) -> None:
-    """Draw percentiles (R, P), lowest first."""
+def draw_band(axis: Axes, steps: np.ndarray, values: np.ndarray, middle: int, style: Style, label: str) -> None:
+    """Draw percentiles (R, P), lowest first, the median being the `middle` one."""
     axis.fill_between(steps, values[:, 0], values[:, -1], color=style.color, alpha=0.2, linewidth=0)
-    axis.plot(steps, values[:, values.shape[1] // 2], color=style.color, linestyle=style.line, linewidth=1.3, label=label)
+    axis.plot(steps, values[:, middle], color=style.color, linestyle=style.line, linewidth=1.3, label=label)
 
 
 def ridges(recorded: Recorded, place: str | None = None, layers: Sequence[str] | None = None) -> Figure:

@@ -117,11 +117,21 @@ class InceptionModule(nn.Module):
     def fuse_folded(self) -> nn.Module:
         """Return the faster form of a module whose norms are folded; the module itself where it has none."""
         reductions = [self.reductions] if self.is_merged else list(self.reductions.values())
-        if not isinstance(self.pool, nn.AvgPool2d):
+        if not averages_as_built(self.pool) or any(module._forward_hooks or module._forward_pre_hooks for module in self.modules()):
             return self
         if not all(isinstance(layer.norm, nn.Identity) for layer in (*reductions, self.projection)):
             return self
+        if len({repr(layer.nonlinearity) for layer in (*reductions, self.projection)}) > 1:
+            return self
         return ProjectFirst(list(self.reduction_widths.values()), reductions, self.projection, self.conv_3x3, self.double_3x3)
+
+
+def averages_as_built(pool: nn.Module) -> bool:
+    """Say whether a pool takes means of 3x3 values, zeros around the map among them."""
+    if not isinstance(pool, nn.AvgPool2d):
+        return False
+    sizes = (pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode, pool.count_include_pad, pool.divisor_override)
+    return sizes == (3, 1, 1, False, True, None)
 
 
 class Inception(nn.Module):

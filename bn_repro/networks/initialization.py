@@ -5,6 +5,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 
 def init_gaussian(network: nn.Module, generator: torch.Generator | None, std: float) -> None:
@@ -35,8 +36,19 @@ def scaled(fill: Callable[[Tensor], Tensor], gain: float) -> Callable[[Tensor], 
 
 
 def init_weights(network: nn.Module, fill: Callable[[Tensor], Tensor]) -> None:
-    for module in network.modules():
-        if isinstance(module, (nn.Conv2d, nn.Linear)):
-            fill(module.weight)
+    """Fill weights of shape (outputs, inputs, ...); of transposed convolutions, group by group, as such.
+
+    Raises:
+        ValueError: a weight is computed from other parameters, as by weight_norm.
+    """
+    for name, module in network.named_modules():
+        if isinstance(module, (_ConvNd, nn.Linear)):
+            if module._parameters.get("weight") is None:
+                raise ValueError(f"the weight of '{name}' is computed from other parameters; fill it before it is reparametrized")
+            if isinstance(module, _ConvTransposeNd):
+                for weight in module.weight.detach().chunk(module.groups):
+                    fill(weight.transpose(0, 1))
+            else:
+                fill(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from bn_repro.norms.modes import first_line
 
@@ -47,13 +47,22 @@ def arguments_of(network: nn.Module, x: object) -> tuple[tuple[object, ...], dic
     return (tuple(x) if are_several else (x,)), {}
 
 
+def fresh_arguments(network: nn.Module, x: object) -> tuple[tuple[object, ...], dict[str, object]]:
+    """Return what `arguments_of` does, the tensors copied: a network may change its inputs in place, and they are used again."""
+    return tree_map_only(Tensor, lambda tensor: tensor.detach().clone().requires_grad_(tensor.requires_grad), arguments_of(network, x))
+
+
 def call(network: nn.Module, x: object) -> object:
-    """Call a network with inputs x.
+    """Call a network with copies of inputs x.
 
     Raises:
         ValueError: x is a dict that it cannot take.
     """
-    args, kwargs = arguments_of(network, x)
+    return call_with(network, x, *fresh_arguments(network, x))
+
+
+def call_with(network: nn.Module, x: object, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
+    """Call a network with arguments that are made of inputs x; see `call`."""
     try:
         return network(*args, **kwargs)
     except (TypeError, AttributeError) as error:

@@ -11,7 +11,7 @@ from torch.nn.modules.conv import _ConvTransposeNd
 from torch.nn.parameter import is_lazy
 
 from bn_repro.norms.batch_norm import inference_affine
-from bn_repro.norms.modes import copied, refuse_scripted
+from bn_repro.norms.modes import evaluating_copy, refuse_scripted
 from bn_repro.norms.torchs_own import AFFINES, BATCH_NORMS, is_followed_by_activation, known_class, what_differs
 from bn_repro.norms.tracing import Passes, trace_passes
 
@@ -36,7 +36,7 @@ def foldable_pairs(network: nn.Module) -> list[tuple[str, str]]:
     Raises:
         ValueError: the forward pass cannot be traced by `torch.fx`, so what follows what is unknown.
     """
-    pairs, _ = judge(copied(network).eval())
+    pairs, _ = judge(evaluating_copy(network))
     return [(pair.affine, pair.norm) for pair in pairs]
 
 
@@ -46,7 +46,7 @@ def unfoldable_norms(network: nn.Module) -> dict[str, str]:
     Raises:
         ValueError: see `foldable_pairs`.
     """
-    return judge(copied(network).eval())[1]
+    return judge(evaluating_copy(network))[1]
 
 
 def fold_batch_norms(network: nn.Module) -> nn.Module:
@@ -63,7 +63,7 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
     Raises:
         ValueError: the network cannot be traced, see `foldable_pairs`; or, of the result, an input of other dimensions.
     """
-    folded = copied(network).eval()
+    folded = evaluating_copy(network)
     pairs, left = judge(folded)
     for pair in pairs:
         fold(folded.get_submodule(pair.affine), folded.get_submodule(pair.norm))

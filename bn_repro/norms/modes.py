@@ -1,21 +1,31 @@
 """How a measurement can switch and run a network and leave every module as it was: modes, statistics, counters."""
 
 import copy
+import random
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import is_lazy
 
+OF_TORCH = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)  # timm's have children
+NORM = r"norm(?!al(?!i[sz]))"  # in the name of a class: BatchNormalization, and not NormalNoise
+
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Put all modules in evaluation mode, and give each its own mode back after."""
+    """Put all modules in evaluation mode, and give each its own mode back after.
+
+    No module's own `eval` is called: some, such as loralib's, change weights there.
+    """
     modes = [(module, module.training) for module in network.modules()]
-    network.eval()
     try:
+        for module, _ in modes:
+            module.training = False
         yield
     finally:
         for module, mode in modes:
@@ -53,13 +63,28 @@ def keeping_state(network: nn.Module) -> Iterator[None]:
                 buffer.copy_(value)
 
 
+@contextmanager
+def keeping_random_numbers(*of: object) -> Iterator[None]:
+    """Put the global generators of Python, NumPy, torch's CPU and the CUDA devices of some tensors back after."""
+    devices = {tensor.device for tensor in of if isinstance(tensor, Tensor) and tensor.is_cuda}
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices):
+            yield
+    finally:
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)
+
+
 def is_vector(tensor: Tensor | None) -> bool:
     return tensor is not None and not is_lazy(tensor) and tensor.numel() == max(tensor.shape, default=1)
 
 
 def copies_of(values: dict[str, object], copies: dict[int, object]) -> dict[str, object]:
-    """Copy generators, and tensors that no gradient runs through, among some values; what was copied before has the same copy."""
+    """Copy lists, generators, and tensors that no gradient runs through, among some values; what was copied before has the same copy."""
     for value in values.values():
+        if type(value) is list and id(value) not in copies:
+            copies[id(value)] = list(value)
         if isinstance(value, torch.Generator) and id(value) not in copies:
             copies[id(value)] = value.clone_state()
         if isinstance(value, Tensor) and not value.requires_grad and not is_lazy(value) and id(value) not in copies:
@@ -81,6 +106,13 @@ def copied(network: nn.Module) -> nn.Module:
         raise ValueError(f"{type(network).__name__} cannot be copied ({first_line(error)})") from error
 
 
+def evaluating_copy(network: nn.Module) -> nn.Module:
+    """Return a deep copy in evaluation mode; see `copied`."""
+    network = copied(network)
+    network.eval()  # some networks' own returns nothing
+    return network
+
+
 def refuse_scripted(network: nn.Module, what: str) -> None:
     """Refuse a network with scripted parts, whose norms no one can tell from other modules.
 
@@ -99,6 +131,6 @@ def first_line(error: Exception) -> str:
 
 def is_norm(module: nn.Module) -> bool:
     """Say whether a module is a norm, by its statistics or its class's name: there is no base class for those of torch, timm and others."""
-    is_called_so = "norm" in type(module).__name__.lower() and not any(module.children())
-    has_statistics = isinstance(module, _NormBase) or isinstance(getattr(module, "running_mean", None), Tensor)
-    return has_statistics or (is_called_so and not type(module).__module__.startswith("torch.nn.utils"))
+    is_called_so = re.search(NORM, type(module).__name__.lower()) and not any(module.children())
+    has_statistics = isinstance(module, OF_TORCH) or isinstance(getattr(module, "running_mean", None), Tensor)
+    return has_statistics or bool(is_called_so and not type(module).__module__.startswith("torch.nn.utils"))

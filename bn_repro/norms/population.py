@@ -11,8 +11,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
 from bn_repro.norms.batch_norm import batch_norms, normalizing_by_batch
-from bn_repro.norms.calling import call, inputs_of, is_empty
-from bn_repro.norms.modes import keeping_state, refuse_scripted
+from bn_repro.norms.calling import call, inputs_of, is_empty, tensors_in
+from bn_repro.norms.modes import keeping_random_numbers, keeping_state, refuse_scripted
 from bn_repro.norms.torchs_own import BATCH_NORMS, what_differs
 
 TOLERANCE = 1e-3  # of statistics that a class computes in its own way, relative to the standard deviation and the variance
@@ -51,7 +51,8 @@ def estimate_population_statistics(network: nn.Module, batches: Iterable[object]
             for batch in batches:
                 x = inputs_of(network, batch)
                 if not is_empty(x):
-                    call(network, x)
+                    with keeping_random_numbers(*tensors_in(x)):
+                        call(network, x)
                     num_batches += 1
         if num_batches == 0:
             raise ValueError("population statistics need at least one batch that is not empty")

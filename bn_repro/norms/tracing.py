@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from bn_repro.norms.modes import copied, first_line
+from bn_repro.norms.modes import evaluating_copy, first_line
 
 # What tells of a tensor without its values: torch asks this of a property's getter, torch.fx of a node.
 ABOUT_TENSORS = ("dtype", "device", "shape", "ndim", "layout", "is_cuda", "requires_grad", "size", "dim", "numel", "is_floating_point")
@@ -68,7 +68,7 @@ def trace_passes(network: nn.Module) -> Passes:
 
 def trace_one(network: nn.Module, concrete: dict[str, Any], passes: Passes, untraceable: set[type], argument: str = "") -> None:
     while True:
-        subject, tracer = copied(network).eval(), SeeingTracer(untraceable)
+        subject, tracer = evaluating_copy(network), SeeingTracer(untraceable)
         try:
             with warnings.catch_warnings(), NotingReads(subject, passes.read), answering_isinstance(subject):
                 warnings.simplefilter("ignore")

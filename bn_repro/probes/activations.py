@@ -16,6 +16,7 @@ from bn_repro.norms.calling import call
 from bn_repro.probes.undisturbed import undisturbed
 
 MAX_SORTED = 16_384  # values; the rank of a percentile of this many is off by less than 0.011 at 95 % confidence
+FLOAT32_COUNTS = 2**24  # values; a bin of more would stop there
 LINEAR_RANGE = (-10.0, 10.0)
 # At these inputs a sigmoid is within 0.05 of its bounds; tanh(x) = 2 sigmoid(2x) - 1 has the same at half of it.
 SATURATION = float(np.log(19))
@@ -135,12 +136,13 @@ class ActivationProbe:
         what = what_it_is(values)
         if what or values.dim() < 2 or values.numel() == 0:
             raise ValueError(f"site '{site.name}' needs a tensor of real numbers (N, C, ...), not {what or tuple(values.shape)}")
-        values = values.detach().float()
+        values = values.detach().to(torch.promote_types(values.dtype, torch.float32))
         is_finite = values.isfinite()
         num_bad = values.numel() - int(is_finite.sum())
         low, high = site.unsaturated
         counted = values[is_finite] if num_bad else values
-        histogram = torch.histc(counted.clamp(*site.bounds), self.num_bins, *site.bounds)
+        countable = counted.double() if counted.numel() >= FLOAT32_COUNTS else counted
+        histogram = torch.histc(countable.clamp(*site.bounds), self.num_bins, *site.bounds)
         std, mean = torch.std_mean(values, correction=0)
         by_unit = values[:, : self.num_units].transpose(0, 1).flatten(1)  # (U, N * locations)
         return {

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from bn_repro.norms.modes import first_line
-from bn_repro.probes.undisturbed import LossFunction, loss_at, trainable_parameters
+from bn_repro.norms.modes import first_line, keeping_random_numbers
+from bn_repro.probes.undisturbed import LossFunction, loss_and_gradients, trainable_parameters, zero_if_none
 
 
 def gradient_shift(
@@ -46,10 +46,9 @@ def gradient_shift(
             parameters, or needs a closure.
     """
     now = trainable_parameters(network)
-    with order_of_use(network, now) as order:
-        loss = loss_at(network, now, loss_fn, x, y)
-    of_all = zip(now, torch.autograd.grad(loss, list(now.values()), allow_unused=True))
-    gradients = {name: gradient for name, gradient in of_all if gradient is not None}
+    order = Order()
+    _, of_all = loss_and_gradients(network, now, loss_fn, x, y, list(now.values()), noting_order(network, now, order))
+    gradients = {name: gradient for name, gradient in zip(now, of_all) if gradient is not None}
     after = parameters_after_step(network, optimizer, gradients)
     measures: dict[str, float] = {}
     for layer in layers_in(order, gradients) if layers is None else layers:
@@ -58,7 +57,8 @@ def gradient_shift(
         moved = {name: value for name, value in after.items() if is_used_before(name, layer, order)}
         if moved:
             here = [now[name] for name in weights]
-            shifted = flat(torch.autograd.grad(loss_at(network, now | moved, loss_fn, x, y), here))
+            _, there = loss_and_gradients(network, now | moved, loss_fn, x, y, here)
+            shifted = flat(zero_if_none(there, here))
         else:
             shifted = before
         shift, norm = (before - shifted).norm(), before.norm()
@@ -92,9 +92,8 @@ class NotingUses(TorchFunctionMode):
 
 
 @contextmanager
-def order_of_use(network: nn.Module, parameters: Mapping[str, Tensor]) -> Iterator[Order]:
-    """Yield what fills with the order in which a pass on these parameters calls modules and uses parameters."""
-    order = Order()
+def noting_order(network: nn.Module, parameters: Mapping[str, Tensor], order: Order) -> Iterator[None]:
+    """Fill in the order in which a pass on these parameters calls modules and uses parameters."""
     noting = NotingUses(parameters, order.uses)
 
     def note(name: str) -> None:
@@ -103,7 +102,7 @@ def order_of_use(network: nn.Module, parameters: Mapping[str, Tensor]) -> Iterat
     hooks = [module.register_forward_pre_hook(lambda *_, name=name: note(name)) for name, module in network.named_modules()]
     try:
         with noting:
-            yield order
+            yield
     finally:
         for hook in hooks:
             hook.remove()
@@ -174,7 +173,8 @@ def parameters_after_step(network: nn.Module, optimizer: torch.optim.Optimizer, 
     for parameter, copied in zip(own, copies):
         copied.grad = gradients.get(names.get(parameter, ""))
     try:
-        twin.step()
+        with keeping_random_numbers(*own):
+            twin.step()
     except Exception as error:
         raise ValueError(f"{type(optimizer).__name__} cannot step on one gradient without a closure ({first_line(error)})") from error
     return {names[parameter]: copied.detach() for parameter, copied in zip(own, copies) if parameter in names}

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from bn_repro.norms import fold_batch_norms, foldable_pairs, normalizing_by_batch
-from bn_repro.norms.calling import arguments_of, call, tensors_in
-from bn_repro.norms.modes import copied, evaluating, keeping_state
-from bn_repro.probes.undisturbed import undisturbed
+from bn_repro.norms.calling import call, tensors_in
+from bn_repro.norms.modes import copied, evaluating
+from bn_repro.probes.undisturbed import rehearsing, undisturbed
 
 
 def scale_invariance_errors(network: nn.Module, x: Tensor, scale: float, generator: torch.Generator) -> dict[str, float]:
@@ -33,6 +33,9 @@ def scale_invariance_errors(network: nn.Module, x: Tensor, scale: float, generat
     }
     if not layers:
         raise ValueError(f"{type(network).__name__} has no layer with children 'affine', which has a weight, and 'norm'")
+    computed = [name for name, layer in layers.items() if layer.affine._parameters.get("weight") is None]
+    if computed:
+        raise ValueError(f"layer '{computed[0]}' has a weight that is computed anew in each pass, and cannot be scaled")
     hooks = [layer.register_forward_pre_hook(keep_input(inputs, name)) for name, layer in layers.items()]
     try:
         with undisturbed(network):
@@ -79,9 +82,10 @@ def folding_error(network: nn.Module, x: Tensor) -> tuple[int, float]:
     Args:
         x: a batch of the network's inputs; a tensor, or a tuple or dict of its arguments.
     """
-    folded, (args, kwargs) = fold_batch_norms(network), arguments_of(network, x)
-    with evaluating(network), keeping_state(network):
-        expected = tensors_in(network(*args, **kwargs))
-    pairs = zip(tensors_in(folded(*args, **kwargs)), expected, strict=True)
-    error = max((value - other).abs().max() / other.abs().max() for value, other in pairs)
-    return len(foldable_pairs(network)), error.item()
+    folded = fold_batch_norms(network)
+    with evaluating(network), rehearsing(x, network):
+        expected = tensors_in(call(network, x))
+    with rehearsing(x, folded):  # with the same random numbers, if it draws any
+        found = tensors_in(call(folded, x))
+    errors = [(value - other).abs().max() / other.abs().max() for value, other in zip(found, expected, strict=True)]
+    return len(foldable_pairs(network)), torch.stack(errors).max().item()

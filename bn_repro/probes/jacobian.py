@@ -159,7 +159,8 @@ def keep_statistics_of(layer: nn.Module, u: Tensor) -> None:
     for norm, size in sizes.items():
         is_frozen = torch.equal(norm.running_var, 2 * before[norm])  # and keeps what it is given
         norm.running_var.copy_(before[norm] if is_frozen else norm.running_var * ((size - 1) / size))
-    layer.eval()
+    for module in layer.modules():
+        module.training = False  # as `evaluating` does
 
 
 class Jacobian:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from bn_repro.probes.undisturbed import LossFunction, loss_at, trainable_parameters
+from bn_repro.probes.undisturbed import LossFunction, loss_and_gradients, trainable_parameters, zero_if_none
 
 MULTIPLES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)  # of the learning rate; the published range is [1/2, 4]
 
@@ -29,18 +29,21 @@ def landscape_along_gradient(
         x: a tensor, or a tuple or dict of the network's arguments.
 
     Raises:
-        ValueError: there are no steps, no parameter trains, or the loss is not one number.
+        ValueError: there are no steps, no parameter trains, one is of half precision, or the loss is not one number.
     """
     if not multiples:
         raise ValueError("multiples must name at least one step along the gradient")
     theta = trainable_parameters(network)
-    loss, gradients = loss_and_gradients(network, theta, loss_fn, x, y)
+    halves = [name for name, p in theta.items() if p.itemsize < 4]
+    if halves:
+        raise ValueError(f"parameter '{halves[0]}' is of {theta[halves[0]].dtype}, in which a step may round away; measure a float32 copy")
+    loss, gradients = dense_gradients(network, theta, loss_fn, x, y)
     norm = l2_norm(gradients)
     losses, changes, ratios = [], [], []
     for multiple in multiples:
         step = multiple * lr
         moved = {name: (p.detach() - step * g).requires_grad_() for (name, p), g in zip(theta.items(), gradients)}
-        loss_there, gradients_there = loss_and_gradients(network, moved, loss_fn, x, y)
+        loss_there, gradients_there = dense_gradients(network, moved, loss_fn, x, y)
         change = l2_norm([there - here for there, here in zip(gradients_there, gradients)])
         losses.append(loss_there)
         changes.append(change)
@@ -57,12 +60,12 @@ def landscape_along_gradient(
     return {name: value.item() for name, value in values.items()}
 
 
-def loss_and_gradients(
+def dense_gradients(
     network: nn.Module, parameters: dict[str, Tensor], loss_fn: LossFunction, x: object, y: object
-) -> tuple[Tensor, tuple[Tensor, ...]]:
-    loss = loss_at(network, parameters, loss_fn, x, y)
-    gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True, materialize_grads=True)
-    return loss.detach(), tuple(gradient.to_dense() for gradient in gradients)
+) -> tuple[Tensor, list[Tensor]]:
+    values = list(parameters.values())
+    loss, gradients = loss_and_gradients(network, parameters, loss_fn, x, y, values)
+    return loss, zero_if_none(gradients, values)
 
 
 def l2_norm(tensors: Sequence[Tensor]) -> Tensor:

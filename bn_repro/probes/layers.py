@@ -39,8 +39,36 @@ def normed_layers(network: nn.Module) -> dict[str, nn.Module]:
     }
 
 
+def not_in_sequence(layers: dict[str, nn.Module], network: nn.Module, x: object) -> set[str]:
+    """Return the names of the layers that, in a pass of x, are no nonlinearity(norm(affine(input))), or norm(affine(input))."""
+    seen: dict[nn.Module, tuple[object, object]] = {}  # first input and output
+
+    def see(module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object], output: object) -> None:
+        seen.setdefault(module, (next(iter((*args, *kwargs.values())), None), output))
+
+    parts = {name: (layer.affine, layer.norm, getattr(layer, "nonlinearity", None)) for name, layer in layers.items()}
+    watched = {module for name, layer in layers.items() for module in (layer, *parts[name]) if isinstance(module, nn.Module)}
+    hooks = [module.register_forward_hook(see, with_kwargs=True) for module in watched]
+    try:
+        with rehearsing(x, network), torch.no_grad():
+            call(network, x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    wrong = set()
+    for name, layer in layers.items():
+        if layer in seen:
+            value, end = seen[layer]
+            for part in parts[name]:
+                if part is not None and seen.get(part, (None, None))[0] is value:
+                    value = seen[part][1]
+            if value is not end or not all(part in seen for part in parts[name][:2]):
+                wrong.add(name)
+    return wrong
+
+
 def layers_of(network: nn.Module, x: object) -> dict[str, Layer]:
-    """Return the layers with children `affine` and `norm` by name; of a network without any, what a pass of x shows.
+    """Return the layers with children `affine` and `norm`, one after the other, by name; of a network without any, what a pass of x shows.
 
     Those are its linear layers and convolutions in the order of their first calls, each with the norm that reads its output,
     if one does.
@@ -49,6 +77,9 @@ def layers_of(network: nn.Module, x: object) -> dict[str, Layer]:
         ValueError: it has neither.
     """
     normed = normed_layers(network)
+    others = {name: layer for name, layer in normed.items() if not isinstance(layer, nn.Sequential)}
+    if others:
+        normed = {name: layer for name, layer in normed.items() if name not in not_in_sequence(others, network, x)}
     if normed:
         return {name: Layer(f"{name}.affine", each.affine, each, each, (each,), True) for name, each in normed.items()}
     names = {module: name for name, module in network.named_modules()}

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from bn_repro.probes.layers import Layer, layers_of
-from bn_repro.probes.undisturbed import LossFunction, loss_at, trainable_parameters
+from bn_repro.probes.undisturbed import LossFunction, loss_and_gradients, trainable_parameters, zero_if_none
 
 
 def magnitudes(network: nn.Module, loss_fn: LossFunction, x: object, y: object) -> dict[str, float]:
@@ -29,43 +29,62 @@ def magnitudes(network: nn.Module, loss_fn: LossFunction, x: object, y: object) 
     """
     parameters = trainable_parameters(network)
     layers = layers_of(network, x)
-    values: dict[str, list[Tensor]] = {}
-    with keeping_outputs(layers, values):
-        loss = loss_at(network, parameters, loss_fn, x, y)
     weights = {name: p for name, p in parameters.items() if p.dim() > 1}
-    wanted = [*(value for calls in values.values() for value in calls), *weights.values()]
-    gradients = iter(torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True))
+    kept: dict[str, list[Tensor]] = {}
+    values: dict[str, list[Tensor]] = {}
+    wanted: list[Tensor] = []
+
+    def after_forward() -> list[Tensor]:
+        values.update({place: list(calls) for place, calls in kept.items()})  # checkpoints call modules once more
+        wanted.extend([*(value for calls in values.values() for value in calls), *weights.values()])
+        return wanted
+
+    with keeping_outputs(layers, kept):
+        _, found = loss_and_gradients(network, parameters, loss_fn, x, y, after_forward)
+    gradients = iter(zero_if_none(found, wanted))
     of_values = {place: [next(gradients) for _ in calls] for place, calls in values.items()}
     of_weights = dict(zip(weights, gradients))
+    name_of = {id(p): name for name, p in network.named_parameters()}  # of one that several modules share, the first
     measures = {}
     for name, layer in layers.items():
         for place in (f"{name}/affine", f"{name}/output"):
             if place in values:  # a layer that the pass does not call has none
                 measures[place] = rms(values[place])
                 measures[f"{place}_gradient"] = rms(of_values[place])
-        own = [gradient for weight, gradient in of_weights.items() if weight.startswith(f"{layer.affine_name}.")]
+        of_layer = [name_of[id(p)] for p in layer.affine.parameters()]
+        own = [of_weights[weight] for weight in of_layer if weight in of_weights]
         measures[f"{name}/weight_gradient"] = rms(own) if own else 0.0
     return measures
 
 
 @contextmanager
 def keeping_outputs(layers: dict[str, Layer], values: dict[str, list[Tensor]]) -> Iterator[None]:
-    def keep(*places: str):
-        def hook(module: nn.Module, args: tuple[object, ...], output: Tensor) -> Tensor:
+    latest: dict[str, Tensor] = {}  # what an affine map gave last, as what follows reads it
+
+    def keep(places: list[str], reads: dict[str, str]):
+        def hook(module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object], output: Tensor) -> Tensor:
             # With frozen weights below, the gradient in it is asked for all the same.
             value = output if output.requires_grad else output.detach().requires_grad_()
+            u = next(iter((*args, *kwargs.values())), None)
             for place in places:
-                values.setdefault(place, []).append(value)
-            return value.clone()  # what follows may change it in place, as ReLU does
+                if place not in reads or latest.get(reads[place]) is u:  # a norm that several layers share is this one's if it reads it
+                    values.setdefault(place, []).append(value)
+            given = value.clone()  # what follows may change it in place, as ReLU does
+            latest.update(dict.fromkeys(places, given))
+            return given
 
         return hook
 
-    hooks = []
+    hooks: list[RemovableHandle] = []
+    places: dict[nn.Module, list[str]] = {}
+    reads: dict[str, str] = {}
     try:
         for name, layer in layers.items():
-            places = [(layer.affine, f"{name}/affine"), (layer.last, f"{name}/output")]
-            by_module = {module: [place for each, place in places if each is module] for module, _ in places}
-            hooks += [module.register_forward_hook(keep(*own)) for module, own in by_module.items()]
+            for module, place in ((layer.affine, f"{name}/affine"), (layer.last, f"{name}/output")):
+                places.setdefault(module, []).append(place)
+            if not layer.is_whole and layer.last is not layer.affine:
+                reads[f"{name}/output"] = f"{name}/affine"
+        hooks += [module.register_forward_hook(keep(own, reads), with_kwargs=True) for module, own in places.items()]
         yield
     finally:
         for hook in hooks:

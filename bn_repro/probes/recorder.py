@@ -51,7 +51,7 @@ class ActivationRecorder:
         bounds: the histograms' range; values beyond it count in the outer bins.
 
     Raises:
-        ValueError: the network has no such layer, or the percentiles no median.
+        ValueError: the network has no such layer, the percentiles no median, or a number cannot be meant.
     """
 
     def __init__(
@@ -64,6 +64,9 @@ class ActivationRecorder:
         num_bins: int = 100,
         bounds: tuple[float, float] = LINEAR_RANGE,
     ):
+        if min(every, num_sampled, num_bins) < 1 or not bounds[0] < bounds[1]:
+            numbers = f"every={every}, num_sampled={num_sampled} and num_bins={num_bins}"
+            raise ValueError(f"{numbers} must be at least 1, and bounds={bounds} ascending")
         self.network, self.every, self.percentiles = network, every, checked_percentiles(percentiles)
         self.num_sampled, self.num_bins, self.bounds = num_sampled, num_bins, bounds
         self.sites = sites_of(network, layers, bounds)
@@ -73,7 +76,7 @@ class ActivationRecorder:
         self._steps: list[int] = []  # that are recorded
         self._called: set[str] | None = None  # first sites of modules, in the pass under way, if it is recorded
         self._latest: tuple[Tensor, int | None, list[str]] | None = None  # what was sampled last, its version, and the sites it stands for
-        self._waiting: dict[tuple[int, torch.device], Waiting] = {}  # by the size of the samples and where they are
+        self._waiting: dict[tuple[int, torch.device, torch.dtype], Waiting] = {}  # by the samples' size, place and format
         self._described: list[tuple[list[int], list[list[str]], dict[str, Tensor]]] = []  # steps, sites and measures (S, ...)
         self._is_compiled = False
         self._takers = {
@@ -146,11 +149,12 @@ class ActivationRecorder:
     def _keep(self, values: Tensor, names: list[str]) -> None:
         """Copy a sample of the values of the sites with these names, and describe all of its size when there is no more room."""
         sampled = sample(values, self.num_sampled)
-        waiting = self._waiting.get((len(sampled), values.device))
+        dtype = torch.promote_types(values.dtype, torch.float32)
+        waiting = self._waiting.get((len(sampled), values.device, dtype))
         if waiting is None:
             num_samples = min(MAX_SAMPLES, max(1, MAX_WAITING // len(sampled)))
-            samples = torch.empty(num_samples, len(sampled), device=values.device)
-            waiting = self._waiting[len(sampled), values.device] = Waiting(samples, samples.unbind())
+            samples = torch.empty(num_samples, len(sampled), device=values.device, dtype=dtype)
+            waiting = self._waiting[len(sampled), values.device, dtype] = Waiting(samples, samples.unbind())
         waiting.rows[len(waiting.steps)].copy_(sampled)
         waiting.steps.append(self.step - 1)
         waiting.names.append(names)

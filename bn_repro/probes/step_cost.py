@@ -9,9 +9,8 @@ from time import perf_counter
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
 
-from bn_repro.norms.calling import call, tensors_in
+from bn_repro.norms.calling import call_with, fresh_arguments, tensors_in
 from bn_repro.norms.modes import first_line
 from bn_repro.probes.undisturbed import LossFunction, one_number, rehearsing
 
@@ -115,22 +114,18 @@ class Side:
     y: object
     parameters: list[nn.Parameter]
 
-    def fresh_inputs(self) -> object:
-        """Copy the inputs, which the network may change in place."""
-        return tree_map_only(Tensor, lambda tensor: tensor.detach().clone().requires_grad_(tensor.requires_grad), self.x)
-
-    def loss(self, x: object) -> Tensor:
-        return one_number(self.loss_fn(call(self.network, x), self.y))  # type: ignore[arg-type]
+    def loss(self, args: tuple[object, ...], kwargs: dict[str, object]) -> Tensor:
+        return one_number(self.loss_fn(call_with(self.network, self.x, args, kwargs), self.y))  # type: ignore[arg-type]
 
     def seconds(self, settle: Callable[[], None]) -> tuple[float, float]:
         """Return how long a forward and a backward pass take."""
-        x = self.fresh_inputs()
+        args, kwargs = fresh_arguments(self.network, self.x)
         for p in self.parameters:
             p.grad = None
         torch.clear_autocast_cache()  # which training leaves empty after each step
         settle()
         started = perf_counter()
-        loss = self.loss(x)
+        loss = self.loss(args, kwargs)
         settle()
         between = perf_counter()
         loss.backward()
@@ -142,11 +137,11 @@ class Side:
             raise ValueError(f"the loss does not depend on any parameter of {type(self.network).__name__} that trains")
 
     def bytes_kept(self) -> int:
-        x = self.fresh_inputs()
+        args, kwargs = fresh_arguments(self.network, self.x)
         of_loss = self.loss_fn.parameters() if isinstance(self.loss_fn, nn.Module) else ()
-        anyway = (*self.network.parameters(), *self.network.buffers(), *of_loss, *tensors_in(x), *tensors_in(self.y))
+        anyway = (*self.network.parameters(), *self.network.buffers(), *of_loss, *tensors_in((args, kwargs)), *tensors_in(self.y))
         try:
-            return bytes_kept(lambda: self.loss(x), anyway)
+            return bytes_kept(lambda: self.loss(args, kwargs), anyway)
         except RuntimeError as error:  # what torch raises of sparse tensors, of torch.func inside the network
             raise ValueError(f"what autograd keeps of {type(self.network).__name__} cannot be seen ({first_line(error)})") from error
 

@@ -351,3 +351,17 @@ def test_unknown_names_are_refused_with_the_choices():
 def test_the_network_is_built_without_timm():
     code = "import sys, bn_repro.networks.inception, bn_repro.networks.inception_weights; sys.exit('timm' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("change", ["hook", "hook of a part", "pool", "nonlinearity"])
+def test_a_changed_module_is_folded_as_it_is(change):
+    module = Inception(5, stem="small", width=0.125).inception[0].eval()
+    if change == "pool":
+        module.pool.count_include_pad = False
+    elif change == "nonlinearity":
+        module.projection.nonlinearity = nn.Tanh()
+    else:
+        (module if change == "hook" else module.projection).register_forward_hook(lambda *args: 2 * args[-1])
+    x = torch.randn(2, 24, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(fold_batch_norms(nn.Sequential(module))(x), module(x), rtol=1e-4, atol=1e-5)
