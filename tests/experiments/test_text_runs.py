@@ -269,7 +269,7 @@ def test_every_experiment_on_texts_runs_two_steps(tier, tmp_path, monkeypatch):
     for name in sorted(OF_TIERS, key=lambda name: not name.startswith("text_language_model")):
         if not name.endswith(f"/{tier}"):
             continue
-        overrides = [*of_data, "wandb.mode=disabled", f"results_folder={tmp_path}"]
+        overrides = [*of_data, "device=cpu", "wandb.mode=disabled", f"results_folder={tmp_path}"]
         overrides += [] if name.startswith("text_bag_of_words") else [*of_train, *SMALL]
         arms = {next((override for override in point if override.startswith(("norm=", "arm="))), None): point for point in grid(name)}
         monkeypatch.setattr(grids, "grid", lambda _, arms=arms: arms.values())
