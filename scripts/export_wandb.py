@@ -39,7 +39,7 @@ def parse() -> argparse.Namespace:
 
 def main(arguments: argparse.Namespace) -> int:
     """Export one run after the other; what cannot be is told in a line, and the others are exported all the same."""
-    from bn_repro.experiments.tracking import export
+    from bn_repro.experiments.exporting import export
 
     settings = WandbConfig(arguments.mode, arguments.project, arguments.entity, arguments.folder)
     exit_code = 0

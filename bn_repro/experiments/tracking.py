@@ -1,40 +1,22 @@
-"""How Weights & Biases mirrors a record: same rows, own step axis, fixed-edge histograms; never in the run's way.
+"""How Weights & Biases mirrors a run while it goes on: same rows as the record, own step axis; never in the run's way."""
 
-W&B makes a section of what stands before the first slash of a series' name:
-    eval/accuracy, eval/score, eval/loss, train/loss, train/<other metric>, probe/loss
-    percentiles/<layer>/<place>/p15, mean/<layer>/<place>, std/..., saturated/..., histograms/...
-    <section>/<rest>        a metric of the record that names its section itself
-    final/<measure>         the run's summary
-"""
-
-import hashlib
-import math
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bn_repro.config import WandbConfig
+from bn_repro.experiments.wandb_names import KEPT, LONGEST_TAG, as_wandb_row, as_wandb_summary, fitting, wandb_id
 from bn_repro.records import files
 from bn_repro.records.own import is_own
-from bn_repro.records.reading import flatten
-from bn_repro.records.record import DIVERGED, Run
-from bn_repro.records.soundness import check_finished
 
 SECONDS_TO_CONNECT = 20
-LONGEST, LONGEST_TAG = 128, 64  # letters that W&B allows in ids, names and groups, and in tags
-DIGEST = 10  # letters
 OWN = " (own)"  # ends the group and the tag of a user's own ablations, which are no runs of the paper's comparison
-MEASURED = ("accuracy", "score", "loss")
-NAMES = {"step": "step", "train_loss": "train/loss", "probe_loss": "probe/loss"} | {name: f"eval/{name}" for name in MEASURED}
 NOT_LOGGED_IN = "not logged in to Weights & Biases; `wandb login` does it, or set WANDB_API_KEY"
-KEPT = {"eval/accuracy": "max,last", "eval/score": "max,last", "eval/loss": "min,last", "train/loss": "min,last"}  # in the summary
 
 
 class Mirror:
@@ -176,90 +158,3 @@ def is_logged_in() -> bool:
     import wandb
 
     return wandb.login(prompt=False, verify=False)
-
-
-def wandb_id(address: str) -> str:
-    """Turn an address into the letters that W&B allows in an id; two addresses never have one id.
-
-    What stands between words becomes a hyphen. Where other letters are lost, or the end, a digest of the address stands for them.
-    """
-    spelled = re.sub(r"[/,=]", "-", address)
-    allowed = re.sub(r"[^A-Za-z0-9_.-]", "-", spelled)
-    return allowed if allowed == spelled and len(allowed) <= LONGEST else shortened(allowed, address, LONGEST)
-
-
-def shortened(text: str, whole: str, length: int) -> str:
-    """Return the start of a text, and a digest of the whole that it is of, in so many letters at most."""
-    digest = hashlib.sha256(whole.encode()).hexdigest()[:DIGEST]
-    return f"{text[: length - DIGEST - 1]}-{digest}"
-
-
-def fitting(text: str, length: int = LONGEST) -> str:
-    """Return what W&B shows, no longer than it allows."""
-    return text if len(text) <= length else shortened(text, text, length)
-
-
-def as_wandb_row(row: dict[str, Any], activations: dict[str, np.ndarray], config: dict[str, Any]) -> dict[str, Any]:
-    """Return one `log` call's content: metrics, scalars and a histogram per layer and place."""
-    import wandb
-
-    logged = {series_name(name): value for name, value in row.items()}
-    for name, array in activations.items():
-        site, measure = name.rsplit("/", 1)
-        if measure == "histogram":
-            low, high = activations[f"{site}/range"]
-            edges = np.linspace(low, high, len(array) + 1)
-            logged[f"histograms/{site}"] = wandb.Histogram(np_histogram=(array, edges))
-        elif measure == "percentiles":
-            logged |= {f"percentiles/{site}/p{p:g}": float(value) for p, value in zip(config["probe"]["percentiles"], array)}
-        elif measure in ("mean", "std", "saturated"):
-            logged[f"{measure}/{site}"] = float(array)
-    # The record's rows have no other numbers either, and a run and its export shall be the same.
-    return {name: value for name, value in logged.items() if isinstance(value, wandb.Histogram) or is_finite(value)}
-
-
-def series_name(metric: str) -> str:
-    """Return what W&B calls a metric of the record; one with a slash keeps its section."""
-    return NAMES.get(metric, metric if "/" in metric else f"train/{metric}")
-
-
-def as_wandb_summary(summary: dict[str, Any]) -> dict[str, Any]:
-    """Return a run's summary with a name for each number, such as `final/scale_invariance/output`, and whether it diverged."""
-    flat = {f"final/{name.replace('.', '/')}": value for name, value in flatten(summary).items()}
-    flat["final/diverged"] = summary.get("status") == DIVERGED
-    return {name: value for name, value in flat.items() if isinstance(value, str) or is_finite(value)}
-
-
-def is_finite(value: Any) -> bool:
-    return isinstance(value, Real) and math.isfinite(value)
-
-
-def export(run: Run, settings: WandbConfig, config: dict[str, Any]) -> bool:
-    """Rebuild a clean W&B run from a record, in the place of all fragments that its training and exports before left.
-
-    Returns whether W&B took all of it; if not, the fragments stay.
-
-    Raises:
-        Damaged: a file of the run is not what was written, or is missing; nothing is exported then.
-    """
-    if run.has_summary:
-        check_finished(run.folder)
-    rows, activations, summary = run.metrics, run.activations, run.summary if run.has_summary else None
-    row_of_step = {int(step): row for row, step in enumerate(activations.get("step", ()))}
-    mirror = Mirror(settings, run.address, config, is_export=True)
-    made = Path(mirror.run.dir).resolve().parent if mirror.run is not None else None
-    for row in rows:
-        at = row_of_step.get(row["step"])
-        arrays = {} if at is None else {name: array[at] for name, array in activations.items() if name != "step"}
-        mirror.log(row, arrays)
-    is_whole = mirror.run is not None
-    mirror.finish(summary)
-    for fragment in fragments_of(run.address, Path(settings.folder)) if is_whole else ():
-        if fragment != made:
-            files.delete(fragment)
-    return is_whole
-
-
-def fragments_of(address: str, folder: Path) -> list[Path]:
-    """List the folders of offline W&B runs of an address."""
-    return sorted(file.parent for file in folder.resolve().glob(f"wandb/offline-run-*/run-{wandb_id(address)}.wandb"))

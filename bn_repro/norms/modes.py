@@ -18,18 +18,20 @@ NORM = r"norm(?!al(?!i[sz]))"  # in the name of a class: BatchNormalization, and
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Put all modules in evaluation mode, and give each its own mode back after.
-
-    No module's own `eval` is called: some, such as loralib's, change weights there.
-    """
+    """Put all modules in evaluation mode, and give each its own mode back after."""
     modes = [(module, module.training) for module in network.modules()]
     try:
-        for module, _ in modes:
-            module.training = False
+        put_in_evaluation(network)
         yield
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def put_in_evaluation(network: nn.Module) -> None:
+    """Put all modules in evaluation mode without a call of their own `eval`, in which some, such as loralib's, change weights."""
+    for module in network.modules():
+        module.training = False
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from bn_repro.norms import normalizing_by_batch
 from bn_repro.norms.calling import call
-from bn_repro.norms.modes import copied
+from bn_repro.norms.modes import copied, put_in_evaluation
 from bn_repro.norms.torchs_own import is_followed_by_activation
 from bn_repro.probes.layers import Layer, layers_of
 from bn_repro.probes.undisturbed import undisturbed
@@ -159,8 +159,7 @@ def keep_statistics_of(layer: nn.Module, u: Tensor) -> None:
     for norm, size in sizes.items():
         is_frozen = torch.equal(norm.running_var, 2 * before[norm])  # and keeps what it is given
         norm.running_var.copy_(before[norm] if is_frozen else norm.running_var * ((size - 1) / size))
-    for module in layer.modules():
-        module.training = False  # as `evaluating` does
+    put_in_evaluation(layer)
 
 
 class Jacobian:

@@ -1,10 +1,12 @@
 """Which layers g(norm(affine(u))) any network has: those that are built so, or what its linear layers and convolutions feed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
+from torch.utils.hooks import RemovableHandle
 
 from bn_repro.norms.calling import call
 from bn_repro.norms.modes import is_norm
@@ -48,13 +50,7 @@ def not_in_sequence(layers: dict[str, nn.Module], network: nn.Module, x: object)
 
     parts = {name: (layer.affine, layer.norm, getattr(layer, "nonlinearity", None)) for name, layer in layers.items()}
     watched = {module for name, layer in layers.items() for module in (layer, *parts[name]) if isinstance(module, nn.Module)}
-    hooks = [module.register_forward_hook(see, with_kwargs=True) for module in watched]
-    try:
-        with rehearsing(x, network), torch.no_grad():
-            call(network, x)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    show_one_pass(network, x, [module.register_forward_hook(see, with_kwargs=True) for module in watched])
     wrong = set()
     for name, layer in layers.items():
         if layer in seen:
@@ -67,6 +63,16 @@ def not_in_sequence(layers: dict[str, nn.Module], network: nn.Module, x: object)
     return wrong
 
 
+def show_one_pass(network: nn.Module, x: object, hooks: Sequence[RemovableHandle]) -> None:
+    """Let hooks see one pass of x, as training would make it, and remove them."""
+    try:
+        with rehearsing(x, network), torch.no_grad():
+            call(network, x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def layers_of(network: nn.Module, x: object) -> dict[str, Layer]:
     """Return the layers with children `affine` and `norm`, one after the other, by name; of a network without any, what a pass of x shows.
 
@@ -77,9 +83,9 @@ def layers_of(network: nn.Module, x: object) -> dict[str, Layer]:
         ValueError: it has neither.
     """
     normed = normed_layers(network)
-    others = {name: layer for name, layer in normed.items() if not isinstance(layer, nn.Sequential)}
-    if others:
-        normed = {name: layer for name, layer in normed.items() if name not in not_in_sequence(others, network, x)}
+    unsure = {name: layer for name, layer in normed.items() if not isinstance(layer, nn.Sequential)}
+    wrong = not_in_sequence(unsure, network, x) if unsure else set()
+    normed = {name: layer for name, layer in normed.items() if name not in wrong}
     if normed:
         return {name: Layer(f"{name}.affine", each.affine, each, each, (each,), True) for name, each in normed.items()}
     names = {module: name for name, module in network.named_modules()}
@@ -97,12 +103,7 @@ def layers_of(network: nn.Module, x: object) -> dict[str, Layer]:
 
     hooks = [module.register_forward_hook(see_output) for module in names if isinstance(module, (nn.Linear, _ConvNd))]
     hooks += [module.register_forward_pre_hook(see_input, with_kwargs=True) for module in names if is_norm(module)]
-    try:
-        with rehearsing(x, network), torch.no_grad():
-            call(network, x)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    show_one_pass(network, x, hooks)
     found = {}
     for affine, _, _ in outputs:
         parts = (affine, norms[affine]) if affine in norms else (affine,)

@@ -3,7 +3,6 @@
 import itertools
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
 
@@ -13,12 +12,10 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from bn_repro.norms.modes import is_norm
-from bn_repro.probes.activations import LINEAR_RANGE, Site, checked_percentiles, spread_out, what_it_is
+from bn_repro.probes.activations import LINEAR_RANGE, Site, checked_percentiles, what_it_is
+from bn_repro.probes.samples import NUM_SAMPLED, Samples
 from bn_repro.probes.watching import Pass, Watched, between_graphs, is_measuring, unwatch, watch
 
-NUM_SAMPLED = 20_000  # the ranks of this many drawn values are all off by less than 0.01 with 96 % confidence (Massart 1990)
-# Samples are described so many at once, since each of the dozen calls that takes is slow by itself.
-MAX_WAITING, MAX_SAMPLES = 1_000_000, 200  # values and samples of one size
 MEASURES = ("percentiles", "mean", "std", "histogram", "not_finite")
 EVERYWHERE = (-np.inf, np.inf)
 
@@ -68,7 +65,6 @@ class ActivationRecorder:
             numbers = f"every={every}, num_sampled={num_sampled} and num_bins={num_bins}"
             raise ValueError(f"{numbers} must be at least 1, and bounds={bounds} ascending")
         self.network, self.every, self.percentiles = network, every, checked_percentiles(percentiles)
-        self.num_sampled, self.num_bins, self.bounds = num_sampled, num_bins, bounds
         self.sites = sites_of(network, layers, bounds)
         self.step = 0  # of training passes seen so far
         self._num_let_by = 0  # other passes
@@ -76,8 +72,7 @@ class ActivationRecorder:
         self._steps: list[int] = []  # that are recorded
         self._called: set[str] | None = None  # first sites of modules, in the pass under way, if it is recorded
         self._latest: tuple[Tensor, int | None, list[str]] | None = None  # what was sampled last, its version, and the sites it stands for
-        self._waiting: dict[tuple[int, torch.device, torch.dtype], Waiting] = {}  # by the samples' size, place and format
-        self._described: list[tuple[list[int], list[list[str]], dict[str, Tensor]]] = []  # steps, sites and measures (S, ...)
+        self._samples = Samples(num_sampled, self.percentiles, num_bins, bounds)
         self._is_compiled = False
         self._takers = {
             module: between_graphs(partial(self._take, sites), partial(self._take_compiled, sites))
@@ -143,57 +138,8 @@ class ActivationRecorder:
                 version = None if values.is_inference() else values._version
                 if self._latest is None or self._latest[0] is not values or version is None or self._latest[1] != version:
                     self._latest = values, version, []
-                    self._keep(values.detach(), self._latest[2])
+                    self._samples.keep(values.detach(), self.step - 1, self._latest[2])
                 self._latest[2].append(site.name)
-
-    def _keep(self, values: Tensor, names: list[str]) -> None:
-        """Copy a sample of the values of the sites with these names, and describe all of its size when there is no more room."""
-        sampled = sample(values, self.num_sampled)
-        dtype = torch.promote_types(values.dtype, torch.float32)
-        waiting = self._waiting.get((len(sampled), values.device, dtype))
-        if waiting is None:
-            num_samples = min(MAX_SAMPLES, max(1, MAX_WAITING // len(sampled)))
-            samples = torch.empty(num_samples, len(sampled), device=values.device, dtype=dtype)
-            waiting = self._waiting[len(sampled), values.device, dtype] = Waiting(samples, samples.unbind())
-        waiting.rows[len(waiting.steps)].copy_(sampled)
-        waiting.steps.append(self.step - 1)
-        waiting.names.append(names)
-        if len(waiting.steps) == len(waiting.rows):
-            self._describe_waiting(waiting)
-
-    def _describe_waiting(self, waiting: "Waiting") -> None:
-        if waiting.steps:
-            self._described.append((waiting.steps, waiting.names, self._describe(waiting.samples[: len(waiting.steps)])))
-        waiting.steps, waiting.names = [], []
-
-    @torch.no_grad()
-    def _describe(self, values: Tensor) -> dict[str, Tensor]:
-        """Describe samples (S, num), each by one sort, and use them up; nothing leaves their device."""
-        num_samples, num = values.shape
-        mean = values.mean(1, keepdim=True)
-        is_bad = values.isfinite().logical_not_()
-        num_bad = is_bad.sum(1, keepdim=True)
-        values.masked_fill_(is_bad, torch.inf)  # which is sorted to the end, and no edge or percentile reaches
-        if values.device.type == "cpu":
-            values.numpy().sort(axis=1)  # an order of magnitude faster than torch's
-            ordered = values
-        else:
-            ordered = values.sort(1).values
-        percents = torch.tensor(self.percentiles, dtype=torch.float64).to(values.device, non_blocking=True)
-        ranks = (percents / 100 * (num - 1 - num_bad)).clamp_(min=0)  # (S, P)
-        below, above = (ordered.gather(1, rank.long()) for rank in (ranks.floor(), ranks.ceil()))
-        edges = torch.linspace(*self.bounds, self.num_bins + 1, device=values.device)[1:-1].repeat(num_samples, 1)
-        num_below = torch.searchsorted(ordered, edges, out_int32=True)
-        counts = torch.cat([torch.zeros_like(num_bad), num_below, num - num_bad], dim=1).diff()
-        percentiles = below.lerp(above, (ranks - ranks.floor()).to(below.dtype))
-        std = ordered.sub_(mean).square_().mean(1, keepdim=True).sqrt_()  # last, since in place
-        return {
-            "percentiles": percentiles.masked_fill_(num_bad == num, torch.nan),
-            "mean": mean.squeeze(1),
-            "std": std.masked_fill_(num_bad > 0, torch.nan).squeeze(1),
-            "histogram": counts.int(),
-            "not_finite": num_bad.squeeze(1).int(),
-        }
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the records so far, in order of steps and of the network: those that `measures.drift` reads.
@@ -206,14 +152,7 @@ class ActivationRecorder:
         if not self._steps:
             passes = f"{self.step} training passes, {self._num_let_by} in evaluation mode or without gradients"
             warnings.warn(f"nothing was recorded in {passes}; training passes of the network itself are recorded", stacklevel=2)
-        for waiting in self._waiting.values():
-            self._describe_waiting(waiting)
-        rows: dict[int, dict[str, np.ndarray]] = {step: {} for step in self._steps}
-        for steps, names_of, measures in self._described:
-            for measure, values in measures.items():
-                for step, names, value in zip(steps, names_of, values.cpu().numpy()):
-                    if step in rows:  # and not of a pass that failed
-                        rows[step] |= {f"{name}/{measure}": value for name in names}
+        rows = self._samples.by_step(self._steps)
         found = {name: value for row in rows.values() for name, value in row.items()}
         columns: dict[str, np.ndarray] = {"step": np.array(self._steps, dtype=int), "percentiles": np.array(self.percentiles)}
         for site in itertools.chain(*self.sites.values()):
@@ -223,16 +162,6 @@ class ActivationRecorder:
             if f"{site.name}/histogram" in found:
                 columns[f"{site.name}/range"] = np.tile(np.array(site.bounds, np.float32), (len(self._steps), 1))
         return columns
-
-
-@dataclass
-class Waiting:
-    """Samples (S, num) of one size that are not described yet, the first so many as there are steps, and the sites of each."""
-
-    samples: Tensor
-    rows: Sequence[Tensor]
-    steps: list[int] = field(default_factory=list)
-    names: list[list[str]] = field(default_factory=list)
 
 
 def sites_of(network: nn.Module, layers: Sequence[str] | None, bounds: tuple[float, float]) -> dict[nn.Module, list[Site]]:
@@ -253,11 +182,3 @@ def sites_of(network: nn.Module, layers: Sequence[str] | None, bounds: tuple[flo
         sites[module] = [Site(f"{name}/in", module, True, bounds, EVERYWHERE)] if is_norm(module) else []
         sites[module].append(Site(f"{name}/out", module, False, bounds, EVERYWHERE))
     return sites
-
-
-def sample(values: Tensor, num: int) -> Tensor:
-    """Return at most `num` of the values, as one dimension, evenly spread over all others."""
-    if values.dim() == 4 and values.is_contiguous(memory_format=torch.channels_last):
-        values = values.permute(0, 2, 3, 1)  # which flattens without a copy
-    values = values.flatten()
-    return values if len(values) <= num else values.index_select(0, spread_out(len(values), values.device, num))

@@ -12,6 +12,7 @@ from bn_repro.verdicts.statistics import MOST_SEEDS, PILOT_BELOW
 
 VERDICTS = (REPRODUCED, PARTLY, NOT_REPRODUCED, INCONCLUSIVE, NOT_RUN)
 HEADERS = ("claim", "paper", "here [95 % interval]", "n", "q", "verdict", "control")
+OPEN = "a wider grid, or longer runs, would decide"
 PUBLISHED = "published"  # a further column, where there is something to compare with
 
 
@@ -42,11 +43,10 @@ def verdict(answer: Answer) -> str:
 
 def what_decides(answer: Answer) -> str:
     pilot = "a pilot: " if answer.n < PILOT_BELOW else ""
-    if answer.estimate is None or not math.isfinite(answer.estimate):
-        return f"{pilot}a wider grid, or longer runs, would decide"
-    if answer.seeds_needed is None:
-        return f"{pilot}more than {MOST_SEEDS} seeds, or more test examples, would decide"
-    return f"{pilot}{answer.seeds_needed} seeds would decide"
+    if answer.seeds_needed is not None:
+        return f"{pilot}{answer.seeds_needed} seeds would decide"
+    is_known = all(number is not None and math.isfinite(number) for number in (answer.estimate, answer.low, answer.high))
+    return f"{pilot}more than {MOST_SEEDS} seeds, or more test examples, would decide" if is_known else f"{pilot}{OPEN}"
 
 
 def by_group(answers: Sequence[Answer]) -> dict[str, list[Answer]]:

@@ -59,8 +59,10 @@ class Ratio:
         return student_p(-self.log_highs, -math.log(bound), 0.0)
 
     def seeds_to_exclude(self, bound: float) -> int | None:
-        side = self.log_lows if np.isfinite(self.log_lows).all() else self.log_highs
-        return seeds_of_student(side, math.log(bound), 0.0)
+        """Return how many seeds would; None too where only the bounds that censoring leaves, and not the ratios, lie on one side of it."""
+        if self.log_lows.mean() > math.log(bound):
+            return seeds_of_student(self.log_lows, math.log(bound), 0.0)
+        return seeds_of_student(self.log_highs, math.log(bound), 0.0) if self.log_highs.mean() < math.log(bound) else None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 from made_up_records import MadeUp, percentiles_moving, write
 
 from bn_repro.dashboard.contents import contents_of, spread
-from bn_repro.experiments.tracking import as_wandb_row
+from bn_repro.experiments.wandb_names import as_wandb_row
 
 wr = pytest.importorskip("wandb_workspaces.reports.v2", reason="the extra dashboard is not installed")
 from bn_repro.dashboard import dashboard  # noqa: E402

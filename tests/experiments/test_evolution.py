@@ -15,7 +15,7 @@ from bn_repro.config.evolution import EvolutionConfig
 from bn_repro.config.schemas import KNOBS
 from bn_repro.evolution.atari import digest
 from bn_repro.experiments import evolution
-from bn_repro.experiments.tracking import as_wandb_row
+from bn_repro.experiments.wandb_names import as_wandb_row
 from bn_repro.launcher import grids
 from bn_repro.launcher.child import result_line
 from bn_repro.launcher.command_line import read, refuse_mistakes

@@ -12,7 +12,9 @@ from mirrored import ADDRESS, Recorder, assert_mirrors, failing, offline, read_b
 
 from bn_repro.checks.arguments import exit_code_of
 from bn_repro.experiments import supervised, tracking
-from bn_repro.experiments.tracking import Mirror, export, fragments_of, wandb_id
+from bn_repro.experiments.exporting import export, fragments_of
+from bn_repro.experiments.tracking import Mirror
+from bn_repro.experiments.wandb_names import wandb_id
 from bn_repro.launcher.grids import CONFIGS
 from bn_repro.records import files
 from bn_repro.records.record import Run, run_folder

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from mirrored import ADDRESS, assert_mirrors, offline, read_back
 
-from bn_repro.experiments.tracking import Mirror, as_wandb_row, as_wandb_summary, wandb_id
+from bn_repro.experiments.tracking import Mirror
+from bn_repro.experiments.wandb_names import as_wandb_row, as_wandb_summary, wandb_id
 
 pytestmark = pytest.mark.usefixtures("restored_torch_settings")
 

@@ -8,7 +8,8 @@ from composed import smoke
 from mirrored import ADDRESS, Recorder, failing, offline, read_back
 
 from bn_repro.experiments import supervised, tracking
-from bn_repro.experiments.tracking import Mirror, export
+from bn_repro.experiments.exporting import export
+from bn_repro.experiments.tracking import Mirror
 
 pytestmark = pytest.mark.usefixtures("restored_torch_settings")
 

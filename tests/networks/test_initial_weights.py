@@ -22,8 +22,6 @@ from bn_repro.networks.initialization import init_gaussian, init_he, init_xavier
 )
 def test_deviations(layer, fan_in, fan_out):
     generator = torch.Generator().manual_seed(0)
-    if isinstance(layer, nn.Conv2d) and layer.groups > 1:
-        fan_out = 128 * 9  # as torch counts it
     promised = ((init_he, (2 / fan_in) ** 0.5), (init_xavier, (2 / (fan_in + fan_out)) ** 0.5))
     for init, std in promised:
         init(layer, generator)

@@ -13,7 +13,7 @@ from unchanged_training import Convolutional, assert_training_is_unchanged_by
 from bn_repro.measures.drift import drift
 from bn_repro.networks import SigmoidMLP
 from bn_repro.probes import ActivationRecorder
-from bn_repro.probes.recorder import NUM_SAMPLED, sample
+from bn_repro.probes.samples import NUM_SAMPLED, sample
 
 MEASURES = ("percentiles", "mean", "std", "histogram", "not_finite", "range")
 
@@ -74,7 +74,7 @@ def test_sampled_ranks_are_off_by_less_than_a_hundredth(shape, unlike, is_last):
 def test_many_passes_described_at_once_are_as_one_by_one(monkeypatch):
     found = []
     for max_waiting in (0, 400, 10**6):
-        monkeypatch.setattr("bn_repro.probes.recorder.MAX_WAITING", max_waiting)
+        monkeypatch.setattr("bn_repro.probes.samples.MAX_WAITING", max_waiting)
         torch.manual_seed(0)
         network = SigmoidMLP(6, 3, depth=2, width=5)
         with ActivationRecorder(network, every=2) as recorder:

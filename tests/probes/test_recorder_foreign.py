@@ -10,7 +10,7 @@ from torch import nn
 
 from bn_repro.measures.drift import drift
 from bn_repro.probes import ActivationProbe, ActivationRecorder, Site
-from bn_repro.probes.recorder import NUM_SAMPLED
+from bn_repro.probes.samples import NUM_SAMPLED
 
 EVERYWHERE = (-np.inf, np.inf)
 

@@ -3,6 +3,7 @@
 import dataclasses
 import html.parser
 import json
+import math
 import re
 import xml.etree.ElementTree
 from pathlib import Path
@@ -135,8 +136,9 @@ def test_columns_and_what_would_decide(report):
     assert (
         verdict(dataclasses.replace(unclear, seeds_needed=None)) == "INCONCLUSIVE; more than 200 seeds, or more test examples, would decide"
     )
-    censored = dataclasses.replace(unclear, estimate=None, seeds_needed=None)
-    assert verdict(censored) == "INCONCLUSIVE; a wider grid, or longer runs, would decide"
+    for unknown in ({"estimate": None}, {"high": math.inf}):
+        censored = dataclasses.replace(unclear, seeds_needed=None, **unknown)
+        assert verdict(censored) == "INCONCLUSIVE; a wider grid, or longer runs, would decide"
 
 
 def test_published_is_a_column_only_where_there_is_something_to_compare_with(root, report, text, tmp_path):

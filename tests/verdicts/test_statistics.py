@@ -118,3 +118,10 @@ def test_shares_and_grids_say_how_many_seeds_decide():
     assert Share(3, 3).seeds_to_exclude(0.5) == 12
     assert GridRatio([3.0] * 3, [9.0] * 3).seeds_to_exclude(1) == 12
     assert Share(1, 2).seeds_to_exclude(0.5) is None
+
+
+def test_no_number_of_seeds_excludes_what_censoring_leaves_open():
+    at_least = Ratio([0.9, 0.95, 1.0, 0.9, 0.95], [math.inf] * 5)
+    assert at_least.seeds_to_exclude(1) is at_least.seeds_to_exclude(11.5) is None and at_least.seeds_to_exclude(0.5) == 5
+    at_most = Ratio([0.0] * 5, [2.0, 2.1, 2.0, 1.9, 2.0])
+    assert at_most.seeds_to_exclude(1) is None and at_most.seeds_to_exclude(11.5) == 5

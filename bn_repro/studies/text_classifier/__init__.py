@@ -72,7 +72,7 @@ def answer_in_words(answers: Answers) -> str:
     tuned, words = answers["text-accuracy-tuned"], answers["text-words-tuned"]
     if NOT_RUN in (tuned.verdict, words.verdict):
         return frozen
-    return f"{frozen} Fine-tuned it gains {in_words(tuned)}. With BN it is more accurate than the bag of words by {in_words(words)}."
+    return f"{frozen} Fine-tuned it gains {in_words(tuned)}. With BN, its lead over the bag of words is {in_words(words)}."
 
 
 STUDY = Study(
