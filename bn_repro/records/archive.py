@@ -17,7 +17,7 @@ SUFFIX = ".tar.xz"
 DEPTH = 4  # of a file inside: experiment, tier, name, file
 PRESET = 6  # of xz: how hard it tries, written down so that equal runs give equal bytes
 MAX_UNPACKED, MAX_MEMORY = 2 * 2**30, 2**28  # bytes: of what comes out, and of what unpacking itself may take
-NUM_OPEN = 8  # archives kept in memory; a report reads one run after the other of each
+NUM_OPEN = 64  # archives kept in memory, all of a tier: those of `long` unpack to 63 MB
 
 
 def archived(content: Mapping[str, bytes]) -> bytes:

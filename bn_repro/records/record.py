@@ -128,11 +128,13 @@ def find_runs(root: Path, experiment: str, tier: str) -> list[Run]:
 
     One of which a file is damaged or missing is left out; `damage_in` names it. What was read of a run is kept until a file of it changes.
     """
+    path = archive_of(root, experiment)
     try:
-        folders = run_folders(root, experiment, tier)
-    except Damaged:  # the archive
+        packed_away = _runs_in_archive(path, archive.state_of(path), tier)
+    except Damaged:
         return []
-    return [run for folder in folders if (run := _sound_run(folder, state_of_record(folder)))]
+    on_disk = [_sound_run(folder, state_of_record(folder)) for folder in (root / experiment / tier).glob("*/")]
+    return sorted(filter(None, (*on_disk, *packed_away)), key=lambda run: run.name)
 
 
 @lru_cache(maxsize=4096)
@@ -141,12 +143,19 @@ def _sound_run(folder: Path, state: tuple[Any, ...]) -> Run | None:
     return run if run.has_summary and run.damage is None else None
 
 
+@lru_cache(maxsize=256)
+def _runs_in_archive(path: Path, state: tuple[int, ...] | None, tier: str) -> list[Run]:
+    return [run for folder in _folders_in_archive(path, tier) if (run := Run(folder)).has_summary and run.damage is None]
+
+
 def damage_in(root: Path, tier: str) -> list[Damaged]:
     """List what is damaged or missing in the finished runs of a tier: one file of each run that `find_runs` leaves out."""
     found = []
     for experiment in experiments_in(root, tier):
+        sound = {run.folder for run in find_runs(root, experiment, tier)}
         try:
-            found += [run.damage for run in map(Run, run_folders(root, experiment, tier)) if run.has_summary]
+            left_out = [Run(folder) for folder in run_folders(root, experiment, tier) if folder not in sound]
+            found += [run.damage for run in left_out if run.has_summary]
         except Damaged as damage:
             found.append(damage)
     return [damage for damage in found if damage]
@@ -176,8 +185,13 @@ def find_run(root: Path, address: str) -> Run:
 
 def run_folders(root: Path, experiment: str, tier: str) -> list[Path]:
     """List the folders of an experiment's and tier's runs: `<root>/<experiment>/<tier>/*`, and those in `<root>/<experiment>.tar.xz`."""
-    packed_away = {path.parent for path in archive.files_in(archive_of(root, experiment)) if path.parent.parent.name == tier}
-    return sorted({*(root / experiment / tier).glob("*/"), *packed_away}, key=lambda path: path.name)
+    on_disk = (root / experiment / tier).glob("*/")
+    return sorted([*on_disk, *_folders_in_archive(archive_of(root, experiment), tier)], key=lambda path: path.name)
+
+
+def _folders_in_archive(path: Path, tier: str) -> list[Path]:
+    names = {name.rpartition("/")[0] for name in archive.opened(path)} if path.exists() else set()
+    return [path / name for name in sorted(names) if name.split("/")[1] == tier]
 
 
 def archive_of(root: Path, experiment: str) -> Path:

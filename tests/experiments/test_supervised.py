@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -20,13 +21,14 @@ from safetensors.torch import load_file
 from bn_repro.config import VIRTUAL_NORMS
 from bn_repro.data.images import Batches, load_images
 from bn_repro.data.sources import DATASETS
-from bn_repro.experiments import image_task, supervised
+from bn_repro.experiments import image_task, probing, supervised
 from bn_repro.launcher import grids, runs
 from bn_repro.launcher.child import DONE, FAILED, INTERRUPTED, SKIPPED
 from bn_repro.launcher.grids import configs_of, experiments, grid
 from bn_repro.launcher.runs import run_here, run_many
 from bn_repro.networks import build_network
 from bn_repro.norms import keep_reference
+from bn_repro.probes import step_cost
 from bn_repro.records import files
 from bn_repro.records.lock import RunBusy
 from bn_repro.records.record import DIVERGED, FINISHED, STOPPED_AT_CHANCE, Run, run_folder
@@ -418,15 +420,17 @@ def test_every_experiment_runs_two_steps(name, tmp_path, monkeypatch, few_images
     """The first run of each norm in its grid."""
     arms = {next((override for override in point if override.startswith(("norm=", "arm="))), None): point for point in reversed(grid(name))}
     monkeypatch.setattr(grids, "grid", lambda _: arms.values())
+    monkeypatch.setattr(probing, "step_cost", partial(step_cost, rounds=2))
     sizes = [
         "device=cpu",
         "train.is_compiled=false",
         "train.steps=2",
+        "train.batch_size=8",
         "train.eval_every=1",
         "train.population_batches=2",
         "data.validation_size=40",
         "probe.every=1",
-        "probe.batch_size=20",
+        "probe.batch_size=8",
     ]
     sizes += ["network.width=0.125"] if name.endswith("/gpu") else []
     configs = configs_of(name, [*sizes, "wandb.mode=disabled", f"results_folder={tmp_path}"])
