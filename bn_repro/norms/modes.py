@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import is_lazy
 
 OF_TORCH = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)  # timm's have children
+EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 NORM = r"norm(?!al(?!i[sz]))"  # in the name of a class: BatchNormalization, and not NormalNoise
 
 
@@ -39,10 +40,13 @@ def keeping_state(network: nn.Module) -> Iterator[None]:
     """Run the network on copies of all that a forward pass may change but parameters that train, and put its own back after.
 
     That is buffers, attributes such as tensors, counters and generators, and frozen vectors of parameters, in which some norms keep
-    statistics. They are put back by name, so that a module may also give a name another tensor.
+    statistics. They are put back by name, so that a module may also give a name another tensor. Weights of embeddings that
+    a pass scales down to their largest norm have their values back.
     """
     scripted = [module for module in network.modules() if isinstance(module, torch.jit.ScriptModule)]  # which take no other tensors
-    values = [(buffer, buffer.clone()) for module in scripted for buffer in module.buffers(recurse=False)]
+    scaled = [module.weight for module in network.modules() if isinstance(module, EMBEDDINGS) and module.max_norm is not None]
+    changed = [*(buffer for module in scripted for buffer in module.buffers(recurse=False)), *scaled]
+    values = [(tensor, tensor.detach().clone()) for tensor in changed]
     modules = (module for module in network.modules() if module not in scripted)
     own = [(module, dict(vars(module)), dict(module._buffers), dict(module._parameters)) for module in modules]
     copies: dict[int, object] = {}
@@ -60,9 +64,8 @@ def keeping_state(network: nn.Module) -> Iterator[None]:
             for held, before in ((module._buffers, buffers), (module._parameters, parameters)):
                 held.clear()
                 held.update(before)
-        with torch.no_grad():
-            for buffer, value in values:
-                buffer.copy_(value)
+        for tensor, value in values:
+            tensor.data.copy_(value)  # unseen by a gradient that is still to be computed
 
 
 @contextmanager

@@ -131,23 +131,32 @@ def keep_reference(network: nn.Module, x_ref: Tensor) -> tuple[RemovableHandle, 
     network.register_buffer(REFERENCE, x_ref)
     if had_one:
         return ()
-    return network.register_forward_pre_hook(take_moments), network.register_forward_hook(forget_moments, always_call=True)
+    return (
+        network.register_forward_pre_hook(take_moments, with_kwargs=True),
+        network.register_forward_hook(forget_moments, always_call=True),
+    )
 
 
-def take_moments(network: nn.Module, args: tuple[Tensor, ...]) -> None:
-    """Pass the reference batch through the network before another batch.
+def take_moments(network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Pass the reference batch through the network before another batch, with the same further arguments, if there are some.
 
     Raises:
         ValueError: examples of the two have different shapes; texts, which are whole numbers, may have different lengths.
+            Or the batch is several tensors, or none.
     """
     reference = getattr(network, REFERENCE)
-    if args[0].is_floating_point() and args[0].shape[1:] != reference.shape[1:]:
-        shapes = tuple(reference.shape[1:]), tuple(args[0].shape[1:])
+    batches = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+    if len(batches) != 1:
+        raise ValueError(f"a reference batch is one tensor; {type(network).__name__} is called with {len(batches)}")
+    if batches[0].is_floating_point() and batches[0].shape[1:] != reference.shape[1:]:
+        shapes = tuple(reference.shape[1:]), tuple(batches[0].shape[1:])
         raise ValueError(f"examples of the reference batch have shape {shapes[0]}, those of the batch {shapes[1]}")
     if not virtual_batch_norms(network):
         return
+    in_its_place = tuple(reference if value is batches[0] else value for value in args)
+    by_name = {name: reference if value is batches[0] else value for name, value in kwargs.items()}
     with taking_reference(network):
-        type(network).forward(network, reference)  # not what may stand in its place to watch the batch's own pass
+        type(network).forward(network, *in_its_place, **by_name)  # not what may stand in its place to watch the batch's own pass
 
 
 def forget_moments(network: nn.Module, args: Any, output: Any) -> None:

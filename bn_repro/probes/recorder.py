@@ -82,8 +82,7 @@ class ActivationRecorder:
         self._own: list[tuple[nn.Module, object]] = []  # what stands in the place of `forward` of modules now watched
 
     def __enter__(self) -> Self:
-        self._forward = self.network.forward
-        self._own_pass = watch(self.network, Pass(self._forward, between_graphs(self._begin), between_graphs(self._end)))
+        self._own_pass = watch(self.network, Pass(self.network.forward, between_graphs(self._begin), between_graphs(self._end)))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -95,11 +94,10 @@ class ActivationRecorder:
             unwatch(module, own)
         self._own = []
 
-    def _begin(self, forward: Callable[..., Tensor]) -> bool:
+    def _begin(self) -> bool:
         self._called = self._latest = None  # a pass that failed leaves some
-        is_copied = forward != self._forward  # of a network that was copied meanwhile
-        if is_copied or is_measuring() or not self.network.training or not torch.is_grad_enabled():
-            self._num_let_by += not is_copied and not is_measuring()
+        if is_measuring() or not self.network.training or not torch.is_grad_enabled():
+            self._num_let_by += not is_measuring()
             return False
         is_recorded = self.step % self.every == 0
         self.step += 1

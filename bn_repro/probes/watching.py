@@ -28,15 +28,28 @@ def is_measuring() -> bool:
 
 
 @dataclass
-class Watched:
-    """Stand for a module's `forward` and show what goes in and comes out; a hook would cost several times as much."""
+class InPlaceOfForward:
+    """Stand for a module's `forward`; copies and pickles of the module have the `forward` itself."""
 
     forward: Callable[..., Tensor]
-    see: Callable[[tuple[Any, ...], Any], None]
 
     @property
     def __signature__(self) -> inspect.Signature:
         return inspect.signature(self.forward)  # so that who asks what a network takes is told
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return itself, (self.forward,)
+
+
+def itself(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    return forward
+
+
+@dataclass
+class Watched(InPlaceOfForward):
+    """Show what goes in and comes out of a module; a hook would cost several times as much."""
+
+    see: Callable[[tuple[Any, ...], Any], None]
 
     def __call__(self, *args: Tensor, **kwargs: object) -> Tensor:
         output = self.forward(*args, **kwargs)
@@ -45,26 +58,21 @@ class Watched:
 
 
 @dataclass
-class Pass:
-    """Stand for a network's `forward`; `begin` says whether `end` wants to see the pass."""
+class Pass(InPlaceOfForward):
+    """Show the passes of a network; `begin` says whether `end` wants to see one."""
 
-    forward: Callable[..., Tensor]
-    begin: Callable[[Callable[..., Tensor]], bool]
+    begin: Callable[[], bool]
     end: Callable[[tuple[Any, ...], Any], None]
 
-    @property
-    def __signature__(self) -> inspect.Signature:
-        return inspect.signature(self.forward)  # so that who asks what a network takes is told
-
     def __call__(self, *args: Tensor, **kwargs: object) -> Tensor:
-        is_seen = self.begin(self.forward)
+        is_seen = self.begin()
         output = self.forward(*args, **kwargs)
         if is_seen:
             self.end(args or tuple(kwargs.values()), output)
         return output
 
 
-def watch(module: nn.Module, watched: Watched | Pass) -> object:
+def watch(module: nn.Module, watched: InPlaceOfForward) -> object:
     """Put `watched` in the place of the module's `forward` and return what stood there, for `unwatch`."""
     own = vars(module).get("forward")
     vars(module)["forward"] = watched

@@ -160,6 +160,23 @@ def test_a_reference_of_another_shape_is_refused():
             norm(drawn(4, 5))
 
 
+def test_arguments_may_have_names_and_others_stand_beside_the_batch():
+    class Scaled(nn.Sequential):
+        def forward(self, x, factor=1.0):
+            return super().forward(factor * x)
+
+    network, x_ref, x = Scaled(*stacked()), drawn(6, 2, 3, 3), drawn(4, 2, 3, 3, seed=1)
+    with reference_statistics(network, x_ref):
+        expected = network(3 * x)
+        torch.testing.assert_close(network(x=3 * x), expected)
+        by_factor = network(x, factor=3.0)
+        torch.testing.assert_close(network(x, 3.0), by_factor)
+        with pytest.raises(ValueError, match="a reference batch is one tensor; Scaled is called with 2"):
+            network(x, torch.tensor(3.0))
+    with reference_statistics(network, 3 * x_ref):
+        torch.testing.assert_close(by_factor, network(3 * x))
+
+
 def test_a_kept_reference_is_part_of_the_state_and_of_copies():
     network, x_ref, x = stacked(), drawn(6, 2, 3, 3), drawn(4, 2, 3, 3, seed=1)
     keep_reference(network, x_ref)

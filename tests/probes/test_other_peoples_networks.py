@@ -171,6 +171,24 @@ def test_random_numbers_and_lists_are_as_before():
     assert torch.equal(drawn, torch.rand(3)) and network.seen == []
 
 
+@pytest.mark.parametrize("kind", [nn.Embedding, nn.EmbeddingBag])
+def test_embeddings_are_not_scaled_down(kind):
+    class Words(nn.Sequential):
+        def forward(self, words):
+            return self[1](self[0](words).flatten(1))
+
+    embedding = kind(9, 4, max_norm=0.1)
+    network, x, y = Words(embedding, nn.Linear(4 if kind is nn.EmbeddingBag else 12, 3)), torch.arange(9).view(3, 3), torch.arange(3)
+    before = embedding.weight.detach().clone()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    gradient_shift(network, optimizer, F.cross_entropy, x, y)
+    landscape_along_gradient(network, F.cross_entropy, x, y, 0.1)
+    ActivationProbe(network, [Site("last", network[1], False, (-1, 1), (-1, 1))])(x)
+    assert torch.equal(embedding.weight, before)
+    network(x)
+    assert not torch.equal(embedding.weight, before)
+
+
 def test_a_weight_that_is_computed_cannot_be_scaled():
     class Normed(nn.Sequential):
         def __init__(self):

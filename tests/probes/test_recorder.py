@@ -1,6 +1,7 @@
 """Does the recorder say of training's own passes what numpy says of their activations, on any network, and change nothing?"""
 
 import copy
+import io
 
 import numpy as np
 import pytest
@@ -108,6 +109,21 @@ def test_a_copy_made_meanwhile_is_a_network_of_its_own():
     with torch.no_grad():
         network[0].weight.zero_(), network[0].bias.zero_()
     assert copied(torch.ones(1, 3)).abs().sum() > 0 == network(torch.ones(1, 3)).abs().sum()
+
+
+class Pickled(nn.Sequential):
+    """At the top of a module, so that it can be pickled."""
+
+
+def test_a_network_is_saved_whole_meanwhile():
+    network, file, x = Pickled(nn.Linear(3, 2), nn.BatchNorm1d(2)), io.BytesIO(), drawn(4, 3)
+    with ActivationRecorder(network, every=1) as recorder:
+        network(x)
+        torch.save(network, file)
+        file.seek(0)
+        loaded = torch.load(file, weights_only=False)
+        loaded(x)
+    assert torch.equal(loaded(x), network(x)) and len(recorder.arrays()["step"]) == 1
 
 
 def test_a_forward_of_its_own_is_put_back():
