@@ -10,11 +10,11 @@ from bn_repro.data.crops import crops_of, mean_probabilities
 from bn_repro.data.images import Images
 from bn_repro.experiments.tasks import Poll
 from bn_repro.norms.modes import evaluating
-from bn_repro.records.reading import CROPS, LABELS, SINGLE, WHOLE
+from bn_repro.records.reading import CROPS, LABELS, ROOT_OF_ONE, SINGLE
 
 
 def predictions(network: nn.Module, images: Images, scales: Sequence[int], batch_size: int, poll: Poll) -> dict[str, np.ndarray]:
-    """Return labels (N,) and probabilities (N, classes) in 65535ths, of the images as they are and averaged over crops.
+    """Return labels (N,) and probabilities (N, classes) as `read_predictions` reads them, of the images as they are and averaged over crops.
 
     Args:
         scales: shorter sides to which images are resampled for crops of their own size; none makes no crops.
@@ -26,12 +26,12 @@ def predictions(network: nn.Module, images: Images, scales: Sequence[int], batch
             found[SINGLE].append(mean_probabilities(network, iter([x])))
             if scales:
                 found[CROPS].append(mean_probabilities(network, polled(crops_of(x, x.shape[2], scales), poll)))
-    arrays = {name: in_65535ths(torch.cat(parts)) for name, parts in found.items() if parts}
+    arrays = {name: in_bytes(torch.cat(parts)) for name, parts in found.items() if parts}
     return {LABELS: images.labels.cpu().numpy().astype(np.int32), **arrays}
 
 
-def in_65535ths(probabilities: Tensor) -> np.ndarray:
-    return (WHOLE * probabilities.double()).round().cpu().numpy().astype(np.uint16)
+def in_bytes(probabilities: Tensor) -> np.ndarray:
+    return (ROOT_OF_ONE * probabilities.double().sqrt()).round().cpu().numpy().astype(np.uint8)
 
 
 def polled(crops: Iterator[Tensor], poll: Poll) -> Iterator[Tensor]:

@@ -17,7 +17,7 @@ from bn_repro.records.packing import array_in, unpacked
 
 T = TypeVar("T")
 LABELS, SINGLE, CROPS = "labels", "single", "crops"  # of predictions
-WHOLE = 65_535  # what a probability of 1 is written as
+ROOT_OF_ONE = 255  # probabilities are kept as their square roots, in a byte each: finest where they are small
 NUMBER = int | float
 MAY_REFER = re.compile(r"\*\S")  # what an alias begins with; a pattern such as .* ends its line
 NESTING, MAX_NESTING = "-?[{", 1000  # what can begin a level on the same line
@@ -123,7 +123,7 @@ def read_predictions(path: Path, num: int) -> dict[str, np.ndarray]:
 
     def parse(content: bytes) -> dict[str, np.ndarray]:
         arrays = unpacked(content)
-        probabilities = {name: array / WHOLE for name, array in arrays.items() if name in (SINGLE, CROPS)}
+        probabilities = {name: (array / ROOT_OF_ONE) ** 2 for name, array in arrays.items() if name in (SINGLE, CROPS)}
         if LABELS not in arrays or SINGLE not in probabilities:
             raise ValueError(f"it has no {LABELS if LABELS not in arrays else SINGLE}")
         for array in (*probabilities.values(), arrays[LABELS][:, None]):
