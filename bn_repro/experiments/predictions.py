@@ -14,7 +14,7 @@ from bn_repro.records.reading import CROPS, LABELS, ROOT_OF_ONE, SINGLE
 
 
 def predictions(network: nn.Module, images: Images, scales: Sequence[int], batch_size: int, poll: Poll) -> dict[str, np.ndarray]:
-    """Return labels (N,) and probabilities (N, classes) as `read_predictions` reads them, of the images as they are and averaged over crops.
+    """Return what `read_predictions` reads, labels (N,) and probabilities (N, classes): of the images as they are, and averaged over crops.
 
     Args:
         scales: shorter sides to which images are resampled for crops of their own size; none makes no crops.
