@@ -13,6 +13,7 @@ from bn_repro.figures.style import draw_over_seeds, new_figure
 from bn_repro.measures.accuracy import final_accuracy
 from bn_repro.measures.contrasts import Pairs, difference
 from bn_repro.records.record import Run
+from bn_repro.studies.covariate_shift.measures import by_layer
 from bn_repro.studies.learning_rates import at_best_lr, difference_at_best_lr
 from bn_repro.studies.study import NO_RUNS, Answers, Drawn, Figure, Study
 from bn_repro.verdicts.claim import Claim
@@ -154,32 +155,64 @@ def in_a_cell(cells: Sequence[Map]) -> str:
 
 def draw_saturation(root: Path, tier: str) -> Drawn | None:
     """Draw the saturated share against the layer, a panel per nonlinearity and a curve per norm."""
-    found = [
-        (nonlinearity, {label: list(saturating_runs(nonlinearity, root, f"saturation/{arm}", tier).values()) for label, arm in ARMS})
-        for nonlinearity in NONLINEARITIES
-    ]
-    if not all(arms["without BN"] and arms["with BN"] for _, arms in found):
+    found = saturated_arms(root, tier)
+    if not found:
         return None
     curves = [
         (name, {label: np.array([saturated_by_layer(run) for run in runs]) for label, runs in arms.items() if runs}) for name, arms in found
     ]
     layers = range(1, len(curves[0][1]["with BN"][0]) + 1)
-    runs = [run for _, arms in found for of_arm in arms.values() for run in of_arm]
-    return Drawn(figure_curves(curves, layers, "hidden layer", "saturated inputs of nonlinearities", 1), runs)
+    figure = figure_curves(curves, layers, "hidden layer", "saturated inputs of nonlinearities", 1)
+    return Drawn(figure, runs_of_panels(found))
+
+
+def draw_gradients(root: Path, tier: str) -> Drawn | None:
+    """Draw the gradients' size against the layer before training, a panel per nonlinearity and a curve per norm."""
+    found = saturated_arms(root, tier)
+    if not found:
+        return None
+    curves = [(name, {label: first_gradients(runs) for label, runs in arms.items() if runs}) for name, arms in found]
+    layers = range(1, len(curves[0][1]["with BN"][0]) + 1)
+    figure = figure_curves(curves, layers, "hidden layer", "gradient in the weights (root mean square)", None)
+    return Drawn(figure, runs_of_panels(found))
+
+
+def first_gradients(runs: Sequence[Run]) -> np.ndarray:
+    """Return (seeds, layers): the root mean square of the gradient in each layer's weights before the first step."""
+    return np.array([[series[0] for series in by_layer(run, "magnitudes", "weight_gradient")[1].values()] for run in runs])
+
+
+Arms = dict[str, list[Run]]
+
+
+def saturated_arms(root: Path, tier: str) -> list[tuple[str, Arms]]:
+    """Return (nonlinearity, {label: runs}) of the networks from weights that saturate; none without those of both main arms."""
+    found = [
+        (nonlinearity, {label: list(saturating_runs(nonlinearity, root, f"saturation/{arm}", tier).values()) for label, arm in ARMS})
+        for nonlinearity in NONLINEARITIES
+    ]
+    return found if all(arms["without BN"] and arms["with BN"] for _, arms in found) else []
+
+
+def runs_of_panels(found: Sequence[tuple[str, Arms]]) -> list[Run]:
+    return [run for _, arms in found for of_arm in arms.values() for run in of_arm]
 
 
 def figure_curves(
-    panels: Sequence[tuple[str, dict[str, np.ndarray]]], x: Sequence[int], x_label: str, y_label: str, whole: float
+    panels: Sequence[tuple[str, dict[str, np.ndarray]]], x: Sequence[int], x_label: str, y_label: str, whole: float | None
 ) -> Drawing:
-    """Draw curves (seeds, len(x)) of each panel, shares of `whole`."""
+    """Draw curves (seeds, len(x)) of each panel, shares of `whole` or, without it, on a logarithmic axis."""
     figure, axes = new_figure(len(panels), 9, 3.4, sharey=True)
     for axis, (title, curves) in zip(axes, panels):
         for label, values in curves.items():
             draw_over_seeds(axis, label, np.array(x), values)
         axis.set(xlabel=x_label, xticks=list(x))
         axis.set_title(title, fontsize=10, loc="left")
-        axis.yaxis.set_major_formatter(PercentFormatter(whole, decimals=0))
-    axes[0].set(ylabel=y_label, ylim=(0, None))  # of all panels, once all are drawn
+        if whole is None:
+            axis.set_yscale("log")
+        else:
+            axis.yaxis.set_major_formatter(PercentFormatter(whole, decimals=0))
+    axes[0].set(ylabel=y_label, ylim=(None if whole is None else 0, None))  # of all panels, once all are drawn
     axes[-1].legend(fontsize=8)
     return figure
 
@@ -240,6 +273,15 @@ STUDY = Study(
             "lowest to the highest seed.",
             alt="Two panels, sigmoid and tanh: the saturated share over five layers, a curve per norm.",
             draw=draw_saturation,
+            experiments=("saturation",),
+        ),
+        Figure(
+            name="gradients-by-layer",
+            title="Gradients before training, by layer and norm",
+            caption="The root mean square of the loss's gradient in each hidden layer's weights before the first step, from the weights of "
+            "the figure above. Lines are means over seeds, bands run from the lowest to the highest seed.",
+            alt="Two panels, sigmoid and tanh: the gradient over five layers, a curve per norm, on a logarithmic axis.",
+            draw=draw_gradients,
             experiments=("saturation",),
         ),
     ),

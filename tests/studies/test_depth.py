@@ -20,7 +20,8 @@ def write_run(root, address, nonlinearity, accuracy, depth=5, lr=0.1, std=1.0, s
     network = {"depth": depth, "nonlinearity": nonlinearity, "init_std": std}
     writer.begin({"network": network, "train": {"lr": lr, "steps": 100, "eval_every": 100}}, ENVIRONMENT)
     for step in (0, 100):
-        writer.append({"step": step, "accuracy": accuracy if step else 0.1})
+        gradients = {f"magnitudes/hidden.{layer}/weight_gradient": 0.1**layer for layer in range(depth)}
+        writer.append({"step": step, "accuracy": accuracy if step else 0.1, **gradients})
         if saturated is not None:
             shares = {f"hidden.{layer}/after_norm/saturated": np.float32(saturated if step else 1) for layer in range(depth)}
             writer.append_activations(step, shares)
