@@ -27,6 +27,7 @@ from bn_repro.training.checkpoint import max_bytes_of, step_of
 from bn_repro.training.distributed import num_ranks
 from bn_repro.training.loop import Interrupted
 
+PARTS = ("emulating", "deciding", "building", "reference")
 NORMS_BY_REFERENCE = ("batch", "virtual_batch")
 
 
@@ -44,6 +45,7 @@ class Evolution:
         torch.set_num_threads(config.threads)
         self.config, self.step, self.latest = config, 0, None
         self.frames = self.num_episodes = 0  # of all generations, those that choose an elite included
+        self.seconds = dict.fromkeys(PARTS, 0.0)  # of the generations that this process played
         self.last: dict[str, float] = {}  # what is recorded of the last generation
         self.measured: dict[str, Any] = {}  # what the last row says of the policy the run has come to
         game, device = config.game, torch.device(config.device)
@@ -106,11 +108,14 @@ class Evolution:
     def take_step(self, poll: Poll) -> None:
         """Play and select one generation."""
         self.keep_moments_of_parent()
+        before = dict(self.table.population.seconds)
 
         def play(tasks: Sequence[Task]) -> Episodes:
             return self.table.play(tasks, self.config.game.max_decisions, poll)
 
         played = self.algorithm.generation(self.step, play)
+        for part in PARTS:
+            self.seconds[part] += self.table.population.seconds[part] - before.get(part, 0.0)
         population = played[0]
         self.frames += FRAMES_A_DECISION * int(sum(episodes.decisions.sum() for episodes in played))
         self.num_episodes += sum(len(episodes.scores) for episodes in played)
@@ -144,15 +149,14 @@ class Evolution:
         return row | measures, arrays
 
     def final(self, poll: Poll) -> tuple[dict[str, Any], None]:
-        config, seconds = self.config, self.table.population.seconds
+        config = self.config
         measures = {"num_parameters": self.policy.genome_size, "frames": self.frames, "episodes": self.num_episodes, **self.measured}
         measures |= self.algorithm.ended()
         if config.train.baseline_episodes:
             poll()
             seed = seed_of(config.seed, Purpose.BASELINE)
             measures |= baselines(self.emulators.each[0], config.train.baseline_episodes, config.game.max_decisions, seed)
-        parts = {what: round(seconds[what], 1) for what in ("emulating", "deciding", "building", "reference")}
-        return measures | {"seconds_by_part": parts}, None
+        return measures | {"seconds_by_part": {part: round(seconds, 1) for part, seconds in self.seconds.items()}}, None
 
     def weights(self) -> dict[str, Tensor]:
         weights = dict(self.policy.express(self.algorithm.best.clone()).state_dict())

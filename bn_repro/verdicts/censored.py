@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from scipy import stats
 
-from bn_repro.verdicts.statistics import LEVEL, seeds_by_counting, seeds_of_student, student_limit, student_p
+from bn_repro.verdicts.statistics import LEVEL, Besides, seeds_by_counting, seeds_of_student, student_limit, student_p
 
 
 @dataclass(frozen=True)
@@ -46,23 +46,23 @@ class Ratio:
 
     @property
     def low(self) -> float:
-        return float(np.exp(student_limit(self.log_lows, -1, 0.0)))
+        return float(np.exp(student_limit(self.log_lows, -1, Besides())))
 
     @property
     def high(self) -> float:
-        return float(np.exp(student_limit(self.log_highs, 1, 0.0)))
+        return float(np.exp(student_limit(self.log_highs, 1, Besides())))
 
     def p_above(self, bound: float) -> float:
-        return student_p(self.log_lows, math.log(bound), 0.0)
+        return student_p(self.log_lows, math.log(bound), Besides())
 
     def p_below(self, bound: float) -> float:
-        return student_p(-self.log_highs, -math.log(bound), 0.0)
+        return student_p(-self.log_highs, -math.log(bound), Besides())
 
     def seeds_to_exclude(self, bound: float) -> int | None:
         """Return how many seeds would; None too where only the bounds that censoring leaves, and not the ratios, lie on one side of it."""
         if self.log_lows.mean() > math.log(bound):
-            return seeds_of_student(self.log_lows, math.log(bound), 0.0)
-        return seeds_of_student(self.log_highs, math.log(bound), 0.0) if self.log_highs.mean() < math.log(bound) else None
+            return seeds_of_student(self.log_lows, math.log(bound), Besides())
+        return seeds_of_student(self.log_highs, math.log(bound), Besides()) if self.log_highs.mean() < math.log(bound) else None
 
 
 @dataclass(frozen=True)

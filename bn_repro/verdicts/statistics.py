@@ -51,36 +51,58 @@ class Sample(Protocol):
         ...
 
 
-def student_limit(values: np.ndarray, side: int, variance_besides: float) -> float:
+@dataclass(frozen=True)
+class Besides:
+    """A squared standard error that more seeds do not make smaller, that of the test images or of the games.
+
+    Args:
+        freedom: from how many values less one it is known; None: from so many that they do not count.
+    """
+
+    variance: float = 0.0
+    freedom: int | None = None
+
+    def freedom_with(self, variance: float, freedom: int) -> int:
+        """Return the degrees of freedom of the sum of this and another squared standard error: Welch and Satterthwaite's, rounded down."""
+        whole = variance + self.variance
+        if self.freedom is None or whole == 0:
+            return freedom
+        return int(whole**2 / (variance**2 / freedom + self.variance**2 / self.freedom))
+
+
+def student_limit(values: np.ndarray, side: int, besides: Besides) -> float:
     """Return the lower (side -1) or upper (side 1) limit of the mean; infinite where one value tells nothing of the spread."""
     if not np.isfinite(values).all():
         return float(values.mean()) if np.isinf(values).all() and len(set(values)) == 1 else side * math.inf
     if len(values) < 2:
         return side * math.inf
-    error = math.sqrt(values.var(ddof=1) / len(values) + variance_besides)
-    return float(values.mean() + side * stats.t.ppf(1 - LEVEL, len(values) - 1) * error)
+    variance = values.var(ddof=1) / len(values)
+    freedom = besides.freedom_with(variance, len(values) - 1)
+    return float(values.mean() + side * stats.t.ppf(1 - LEVEL, freedom) * math.sqrt(variance + besides.variance))
 
 
-def student_p(values: np.ndarray, bound: float, variance_besides: float) -> float:
+def student_p(values: np.ndarray, bound: float, besides: Besides) -> float:
     """Return the one-sided p-value of "the mean is at most the bound"."""
     if len(values) < 2 or not np.isfinite(values).all():
         is_infinitely_above = len(values) > 1 and np.isposinf(values).all()
         return 0.0 if is_infinitely_above else 1.0
-    error = math.sqrt(values.var(ddof=1) / len(values) + variance_besides)
+    variance = values.var(ddof=1) / len(values)
+    error = math.sqrt(variance + besides.variance)
     distance = values.mean() - bound
     if error == 0:
         return 0.0 if distance > 0 else 1.0
-    return float(stats.t.sf(distance / error, len(values) - 1))
+    return float(stats.t.sf(distance / error, besides.freedom_with(variance, len(values) - 1)))
 
 
-def seeds_of_student(values: np.ndarray, bound: float, variance_besides: float) -> int | None:
+def seeds_of_student(values: np.ndarray, bound: float, besides: Besides) -> int | None:
     """Return the smallest n at which Student's interval excludes a bound with 80 % power."""
     if len(values) < 2 or not np.isfinite(values).all():
         return None
     distance, variance = abs(float(values.mean()) - bound), float(values.var(ddof=1))
     for n in range(PILOT_BELOW, MOST_SEEDS + 1):
-        needed = stats.t.ppf(1 - LEVEL, n - 1) + stats.t.ppf(POWER, n - 1)
-        if distance > 0 and needed * math.sqrt(variance / n + variance_besides) <= distance:
+        freedom = besides.freedom_with(variance / n, n - 1)
+        needed = stats.t.ppf(1 - LEVEL, freedom) + stats.t.ppf(POWER, freedom)
+        if distance > 0 and needed * math.sqrt(variance / n + besides.variance) <= distance:
             return n
     return None
 
@@ -91,12 +113,13 @@ class Mean:
 
     Args:
         values: (n,).
-        variance_besides: squared standard error that more seeds do not make smaller, that of the test images.
+        variance_besides, freedom_besides: see `Besides`.
     """
 
     values: Sequence[float]
     variance_besides: float = 0.0
     is_log: bool = False
+    freedom_besides: int | None = None
 
     @property
     def n(self) -> int:
@@ -107,25 +130,29 @@ class Mean:
         return np.asarray(self.values, dtype=float)
 
     @property
+    def besides(self) -> Besides:
+        return Besides(self.variance_besides, self.freedom_besides)
+
+    @property
     def value(self) -> float:
         return float(self.array.mean())
 
     @property
     def low(self) -> float:
-        return student_limit(self.array, -1, self.variance_besides)
+        return student_limit(self.array, -1, self.besides)
 
     @property
     def high(self) -> float:
-        return student_limit(self.array, 1, self.variance_besides)
+        return student_limit(self.array, 1, self.besides)
 
     def p_above(self, bound: float) -> float:
-        return student_p(self.array, bound, self.variance_besides)
+        return student_p(self.array, bound, self.besides)
 
     def p_below(self, bound: float) -> float:
-        return student_p(-self.array, -bound, self.variance_besides)
+        return student_p(-self.array, -bound, self.besides)
 
     def seeds_to_exclude(self, bound: float) -> int | None:
-        return seeds_of_student(self.array, bound, self.variance_besides)
+        return seeds_of_student(self.array, bound, self.besides)
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,23 @@
 import numpy as np
 import pytest
 from made_up_records import ENVIRONMENT
+from scipy import stats
 
 from bn_repro.figures.style import as_svg
 from bn_repro.records.record import FINISHED
 from bn_repro.records.writing import RunWriter
 from bn_repro.studies.neuroevolution import STUDY
-from bn_repro.studies.neuroevolution.measures import PUBLISHED, interquartile_interval, interquartile_mean, normalized
+from bn_repro.studies.neuroevolution.measures import (
+    PUBLISHED,
+    interquartile_interval,
+    interquartile_mean,
+    normalized,
+    over_games,
+    reference_share,
+)
 from bn_repro.verdicts.judging import judge_all
-from bn_repro.verdicts.rules import NOT_REPRODUCED, NOT_RUN, REPRODUCED
+from bn_repro.verdicts.rules import NOT_RUN, REPRODUCED
+from bn_repro.verdicts.selection import games_of
 
 GAMES = ("breakout", "freeway", "frostbite")
 NUM_POLICIES, NUM_ACTIONS = 6, 4
@@ -25,12 +34,19 @@ def write_run(root, address, single_action, seed, scores=(0.0, 1.0), summary=Non
         of_sigma = {"entropy": 1 - single_action, "score": score, "single_action": single_action}
         of_sigma |= {"disagreement": 0.5 + wobble, "gradient_agreement": 0.9 - single_action / 2 + wobble}
         of_sigma |= {"episode_single_action": single_action - wobble, "episode_entropy": 1 - single_action + wobble}
+        of_sigma |= {"changed": 0.4, "score_std": 2.0}
         measures = {f"diversity/sigma_{sigma}/{name}": value for sigma in ("0.005", "0.02") for name, value in of_sigma.items()}
+        measures |= {"diversity/sigma_0/episode_single_action": single_action / 2, "diversity/sigma_0/episode_entropy": 0.5}
         writer.append({"step": step, "frames": 1000 * step, "score": score, "population_decisions": 300.0, **measures})
         actions = np.zeros((NUM_POLICIES, NUM_ACTIONS), np.int32)
         actions[:, seed % NUM_ACTIONS] = 10
         writer.append_activations(step, {"sigma_0.02/episode_actions": actions, "states/frames": np.zeros((6, 84, 84), np.uint8)})
-    given = {"score": scores[-1], "frames": 1000 * (len(scores) - 1), "seconds": 100.0, "seconds_by_part": {"reference": 3.0}}
+    given = {
+        "score": scores[-1],
+        "frames": 1000 * (len(scores) - 1),
+        "seconds": 100.0,
+        "seconds_by_part": {"reference": 3.0, "emulating": 57.0},
+    }
     writer.finish({"status": FINISHED, "first_bad_step": None, **given, **(summary or {})})
     writer.close()
 
@@ -45,6 +61,7 @@ def root(tmp_path_factory):
             for norm, share in (("none", 0.97), ("virtual_batch", 0.02), ("layer", 0.5)):
                 write_run(root, f"policy_diversity/long/{norm}-s{seed},game.name={game}", share, seed)
             write_run(root, f"policy_diversity/long/none-s{seed + 10},game.name={game}", 0.97, seed + 1)
+            write_run(root, f"policy_diversity/long/ga_initial-s{seed},game.name={game}", 0.1, seed)
             learned = low + (0.5 + 0.02 * (seed % 3)) * (high - low)
             for arm, share, last in (("es_none", 0.97, low), ("es_virtual_batch", 0.02, learned), ("ga_none", 0.1, learned)):
                 write_run(root, f"evolution_curves/long/{arm}-s{seed},game.name={game}", share, seed, (low, last))
@@ -55,24 +72,36 @@ def root(tmp_path_factory):
 
 def test_claims_say_what_the_runs_mean(root):
     answers = {answer.id: answer for answer in judge_all(root, "long", STUDY.claims)}
-    expected = dict.fromkeys(answers, REPRODUCED) | {"ga-one-action": NOT_REPRODUCED}  # without a norm all take one action here
-    assert {id: answer.verdict for id, answer in answers.items()} == expected
-    assert all(answer.n == 6 for id, answer in answers.items() if id not in ("es-one-action-without", "ga-one-action", "ga-disagreement"))
+    assert {answer.verdict for answer in answers.values()} == {REPRODUCED}
+    assert {id for id, answer in answers.items() if answer.n != 6} == {"es-one-action-without", "es-one-action-by-perturbing"}  # 12
+    assert answers["es-one-action-by-perturbing"].estimate == pytest.approx(0.97 / 2, abs=0.01)
+    assert answers["ga-one-action"].estimate == pytest.approx(0.1, abs=0.011)
     assert answers["vbn-fewer-one-action"].control_verdict != REPRODUCED
     assert answers["es-vbn-score"].estimate == pytest.approx(0.52, abs=0.01)
     said = STUDY.in_words(answers)
     assert "0.96" in said and "with VBN" in said and "published frames" in said
 
 
-def test_two_games_tell_norms_apart_but_say_no_share(tmp_path):
+def test_two_games_say_nothing(tmp_path):
     for game in GAMES[:2]:
         for seed in range(5):
             for norm, share in (("none", 0.97), ("virtual_batch", 0.02)):
                 write_run(tmp_path, f"policy_diversity/quick/{norm}-s{seed},game.name={game}", share, seed)
     answers = {answer.id: answer for answer in judge_all(tmp_path, "quick", STUDY.claims)}
-    assert answers["es-one-action-without"].verdict == answers["ga-one-action"].verdict == NOT_RUN
-    assert answers["vbn-fewer-one-action"].verdict == REPRODUCED
-    assert "0.95" in STUDY.in_words(answers) and "not run" not in STUDY.in_words(answers)
+    assert {answer.verdict for answer in answers.values()} == {NOT_RUN}
+
+
+def test_games_that_differ_widen_an_interval_by_their_own_degrees_of_freedom(root):
+    selected = games_of(root, "policy_diversity/none", "long")
+    pairs = [(games, games) for games in selected.values()]
+    sample = over_games(lambda _, games, game: float(len(game)))(pairs)  # 8, 7 and 9 letters, in every seed
+    assert sample.value == 8 and sample.freedom_besides == 2
+    assert sample.high == pytest.approx(8 + stats.t.ppf(0.975, 2) * (1 / 3) ** 0.5)
+
+
+def test_the_reference_pass_is_a_share_of_the_generations(root):
+    run = games_of(root, "evolution_curves/es_virtual_batch", "long")[0]["freeway"]
+    assert reference_share(run) == 5
 
 
 def test_figures_draw(root):

@@ -94,8 +94,20 @@ def test_coverage_over_seeds_and_test_images():
     assert share_covered(lambda generator: draw(generator, has_images=False), 2.0, 500) < 0.8
 
 
+@pytest.mark.parametrize("num_games", [3, 8])
+def test_coverage_over_seeds_and_games(num_games):
+    """Games differ more than seeds: as many are drawn as a study has, and what is asked is the mean of all that could be."""
+
+    def draw(generator):
+        of_games, of_seeds, noise = generator.normal(size=num_games), generator.normal(size=(5, 1)), generator.normal(size=(5, num_games))
+        table = of_games + 0.3 * of_seeds + 0.5 * noise
+        return Mean(table.mean(1), table.mean(0).var(ddof=1) / num_games, freedom_besides=num_games - 1)
+
+    assert share_covered(draw, 0) >= ENOUGH
+
+
 def test_an_effect_of_twice_the_size_is_found_at_five_seeds():
-    """With a spread of a fifth of the size for means, and of a factor of 1.2 for ratios."""
+    """With a standard deviation of half the size for means, and of a factor of 1.2 for ratios."""
     generator = np.random.default_rng(5)
     means = [Above(0, 1).verdict(Mean(generator.normal(2, 0.5, 5))) for _ in range(300)]
     ratios = [Above(1, 1.5).verdict(Ratio.of(generator.lognormal(2 * math.log(1.5), math.log(1.2), 5))) for _ in range(300)]

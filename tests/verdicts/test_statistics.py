@@ -31,6 +31,16 @@ def test_test_images_widen_an_interval_that_seeds_alone_would_make_narrow():
     assert sample.seeds_to_exclude(0.9) is None  # not even with a thousand seeds
 
 
+def test_an_error_known_from_few_games_has_their_degrees_of_freedom():
+    """By hand: 0.25 / 5 over seeds and 0.15 over three games are 0.2; 0.2^2 / (0.05^2 / 4 + 0.15^2 / 2) = 3.37 degrees, rounded down."""
+    values = np.array([-1.0, 0, 0, 0, 1]) * np.sqrt(0.5) + 2
+    sample = Mean(values, variance_besides=0.15, freedom_besides=2)
+    assert values.var(ddof=1) == pytest.approx(0.25)
+    assert sample.high == pytest.approx(2 + stats.t.ppf(0.975, 3) * np.sqrt(0.2))
+    assert sample.p_above(1.0) == pytest.approx(stats.t.sf(1 / np.sqrt(0.2), 3))
+    assert sample.low < Mean(values, variance_besides=0.15).low
+
+
 def test_all_equal_values_have_no_width():
     sample = Mean([2.0, 2.0, 2.0, 2.0, 2.0])
     assert (sample.low, sample.high, sample.p_above(1.0), sample.p_above(2.0), sample.p_below(1.0)) == (2, 2, 0, 1, 1)

@@ -5,6 +5,7 @@ from bn_repro.studies.neuroevolution.measures import (
     GA_SIGMA,
     LAST,
     Measure,
+    by_perturbing,
     fewer,
     more,
     of_subject,
@@ -17,6 +18,7 @@ from bn_repro.verdicts.rules import Above, Below
 from bn_repro.verdicts.selection import games_of
 
 NONE, VBN = "policy_diversity/none", "policy_diversity/virtual_batch"
+GA_INITIAL = "policy_diversity/ga_initial"
 ES_NONE, ES_VBN, GA_NONE = (f"evolution_curves/{arm}" for arm in ("es_none", "es_virtual_batch", "ga_none"))
 SECTION = "Salimans 2017, 2.2"
 GROUP = "perturbed policies, in own episodes"
@@ -69,6 +71,15 @@ CLAIMS = (
         rule=Below(0.05, 0.25),
     ),
     of_perturbations(
+        id="es-one-action-by-perturbing",
+        says="Without a norm, perturbed policies take one action only more often than their random parent",
+        paper="not measured",
+        unit="share",
+        subject=NONE,
+        measure=by_perturbing(ES_SIGMA, "episode_single_action"),
+        rule=Above(0, 0.1),
+    ),
+    of_perturbations(
         id="vbn-fewer-one-action",
         says="VBN: fewer perturbed policies take one action only",
         paper="none instead of all",
@@ -100,7 +111,8 @@ CLAIMS = (
         says="Without a norm, few policies perturbed by the GA's sigma 0.005 take one action only",
         paper="diverse policies",
         unit="share",
-        subject=NONE,
+        reference=GA_INITIAL,
+        subject=GA_INITIAL,
         measure=of_subject(GA_SIGMA, "episode_single_action"),
         rule=Below(0.25, 0.5),
         section="Such 2017",
@@ -110,7 +122,8 @@ CLAIMS = (
         says="Without a norm, policies perturbed by the GA's sigma 0.005 differ on the same states",
         paper="diverse policies",
         unit="share of states",
-        subject=NONE,
+        reference=GA_INITIAL,
+        subject=GA_INITIAL,
         measure=of_subject(GA_SIGMA, "disagreement"),
         rule=Above(0, 0.1),
         section="Such 2017",

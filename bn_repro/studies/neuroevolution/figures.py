@@ -11,6 +11,7 @@ from bn_repro.studies.neuroevolution.measures import (
     ES_SIGMA,
     GA_SIGMA,
     PUBLISHED,
+    UNPERTURBED,
     diversity,
     interquartile_interval,
     normalized,
@@ -21,8 +22,18 @@ from bn_repro.verdicts.numbers import number
 from bn_repro.verdicts.selection import Games, games_of, runs_in
 
 NORMS = (("without BN", "none"), ("with VBN", "virtual_batch"), ("with BN", "batch"), ("with layer norm", "layer"))
+GA_INITIAL = ("the GA's initial weights", "ga_initial")
+MEASURES = (
+    ("episode_single_action", "one action only"),
+    ("episode_entropy", "entropy of a policy's actions"),
+    ("disagreement", "disagreement of two policies"),
+    ("changed", "states on which the parent decides otherwise"),
+    ("score_std", "standard deviation of scores"),
+    ("gradient_agreement", "agreement with the gradient"),
+)
 ARMS = (("ES without VBN", "es_none"), ("ES with VBN", "es_virtual_batch"), ("GA without VBN", "ga_none"))
 SIGMAS = (GA_SIGMA, ES_SIGMA)
+OF_PARENTS = ("episode_single_action", "episode_entropy")  # what a policy has by itself
 NUM_POINTS = 40  # of a curve
 Found = dict[str, dict[int, Games]]  # label: seed: game: run
 
@@ -63,13 +74,12 @@ def draw_actions(root: Path, tier: str) -> Drawn | None:
 
 
 def draw_single_actions(root: Path, tier: str) -> Drawn | None:
-    """Draw, by game and sigma, the share of perturbed policies that take one action only; a point a norm, a line its range over seeds."""
+    """Draw, by game and sigma, the share of policies that take one action only; a point a norm, a line its range over seeds."""
     found = runs_by_label(root, tier, "policy_diversity", NORMS)
     if len(found) < 2:
         return None
-    first = next(iter(next(iter(found.values())).values()))
-    games = list(first)
-    sigmas = [sigma for sigma in SIGMAS if sigma in first[games[0]].config["probe.sigmas"]]
+    games = games_in(found)
+    sigmas = [UNPERTURBED, *sigmas_in(found)]
     figure, axes = new_figure(len(sigmas), 4.6 * len(sigmas), 3.6, sharey=True)
     for axis, sigma in zip(axes, sigmas):
         for place, (label, seeds) in enumerate(found.items()):
@@ -83,10 +93,40 @@ def draw_single_actions(root: Path, tier: str) -> Drawn | None:
             )  # fmt: skip
         axis.set_xticks(np.arange(len(games)), games, rotation=40, ha="right")
         axis.set(ylim=(-3, 103))
-        axis.set_title(f"sigma {sigma:g}", fontsize=10, loc="left")
+        axis.set_title(f"perturbed by sigma {sigma:g}" if sigma else "random parents", fontsize=10, loc="left")
     axes[0].set_ylabel("policies with one action, percent")
     axes[-1].legend(fontsize=8)
     return drawn(figure, found)
+
+
+def games_in(found: Found) -> list[str]:
+    return list(next(iter(next(iter(found.values())).values())))
+
+
+def sigmas_in(found: Found) -> list[float]:
+    """List the sigmas of both algorithms that the runs have."""
+    first = next(iter(next(iter(found.values())).values()))
+    return [sigma for sigma in SIGMAS if sigma in next(iter(first.values())).config["probe.sigmas"]]
+
+
+def draw_measures(root: Path, tier: str) -> Drawn | None:
+    """List every measure of diversity by norm and sigma, means over seeds and games."""
+    found = runs_by_label(root, tier, "policy_diversity", (*NORMS, GA_INITIAL))
+    if len(found) < 2:
+        return None
+    rows: list[tuple[str, ...]] = [("policies", "sigma", *(words for _, words in MEASURES))]
+    for label, seeds in found.items():
+        for sigma in (UNPERTURBED, *sigmas_in(found)):
+            means = [mean_diversity(list(seeds.values()), sigma, what) for what, _ in MEASURES]
+            rows.append((label, f"{sigma:g}", *("-" if mean is None else number(mean) for mean in means)))
+    return drawn(tuple(rows), found)
+
+
+def mean_diversity(seeds: Sequence[Games], sigma: float, what: str) -> float | None:
+    """Return a mean over seeds and games; None of the parent where there is nothing to compare it with."""
+    if sigma == UNPERTURBED and what not in OF_PARENTS:
+        return None
+    return float(np.mean([diversity(run, sigma, what) for games in seeds for run in games.values()]))
 
 
 def draw_curves(root: Path, tier: str) -> Drawn | None:
@@ -95,7 +135,7 @@ def draw_curves(root: Path, tier: str) -> Drawn | None:
     if len(found) < 2:
         return None
     baselines = baselines_in(root, tier)
-    games = list(next(iter(next(iter(found.values())).values())))
+    games = games_in(found)
     figure, axes = new_figure(len(games), 4.2 * len(games), 3.4)
     for axis, game in zip(axes, games):
         runs = {label: [of_seed[game] for of_seed in seeds.values()] for label, seeds in found.items()}
@@ -138,7 +178,7 @@ def draw_scores(root: Path, tier: str) -> Drawn | None:
     found = runs_by_label(root, tier, "evolution_curves", ARMS)
     if len(found) < 2:
         return None
-    baselines, games = baselines_in(root, tier), list(next(iter(next(iter(found.values())).values())))
+    baselines, games = baselines_in(root, tier), games_in(found)
     rows = [("game", *found, "random play", "best constant action", "random, published", "ES, published")]
     for game in games:
         scores = [np.mean([of_seed[game].summary["score"] for of_seed in seeds.values()]) for seeds in found.values()]
@@ -160,7 +200,7 @@ def draw_cost(root: Path, tier: str) -> Drawn | None:
     found = {label: seeds for label, seeds in found.items() if label == "ES with VBN"}
     if not found:
         return None
-    rows = [("game", "reference passes of a policy", "its decisions", "share of a run's time, percent")]
+    rows = [("game", "reference passes of a policy", "its decisions", "share of the time, percent")]
     for game in next(iter(found["ES with VBN"].values())):
         runs = [games[game] for games in found["ES with VBN"].values()]
         decisions = np.mean([run.column("population_decisions")[1].mean() for run in runs])

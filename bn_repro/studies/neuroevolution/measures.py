@@ -10,8 +10,9 @@ from bn_repro.verdicts.statistics import Mean
 
 GamePairs = Sequence[tuple[Games, Games]]  # of one seed: (reference, subject)
 Measure = Callable[[GamePairs], Mean | None]
-LEAST_GAMES = 3  # of which a share is said, since games differ more than seeds
+LEAST_GAMES = 3  # of which something is said, since games differ more than seeds
 ES_SIGMA, GA_SIGMA = 0.02, 0.005  # of the newer public code's ES, and of the older one's GA
+UNPERTURBED = 0.0  # the sigma of the parent itself
 FIRST, LAST = 0, -1  # rows: around the random parent, and around the one that the run came to
 
 # Mean scores of an episode: random play, and ES after one hour on 1,440 workers, 1e9 frames (Salimans et al. 2017, table 3).
@@ -38,24 +39,29 @@ def diversity(run: Run, sigma: float, what: str, row: int = FIRST) -> float:
 
 
 def over_games(value: Callable[[Games, Games, str], float]) -> Measure:
-    """Average a number of (reference's games, subject's games, game) over the games, seed by seed.
+    """Average a number of (reference's games, subject's games, game) over the games, seed by seed; None of too few games.
 
     The interval is over seeds and games: what the games' means scatter is an error that more seeds do not make smaller.
     """
 
-    def measure(pairs: GamePairs) -> Mean:
+    def measure(pairs: GamePairs) -> Mean | None:
         table = np.array([[value(reference, subject, game) for game in subject] for reference, subject in pairs])  # (seeds, games)
         num_games = table.shape[1]
-        of_games = float(table.mean(0).var(ddof=1) / num_games) if num_games > 1 else 0.0
-        return Mean(table.mean(1).tolist(), of_games)
+        if num_games < LEAST_GAMES:
+            return None
+        return Mean(table.mean(1).tolist(), float(table.mean(0).var(ddof=1) / num_games), freedom_besides=num_games - 1)
 
     return measure
 
 
 def of_subject(sigma: float, what: str, row: int = FIRST) -> Measure:
-    """Return a measure of the subject alone; None where the games are fewer than say something of games."""
-    of_games = over_games(lambda _, subject, game: diversity(subject[game], sigma, what, row))
-    return lambda pairs: of_games(pairs) if len(pairs[0][1]) >= LEAST_GAMES else None
+    """Return a measure of the subject alone."""
+    return over_games(lambda _, subject, game: diversity(subject[game], sigma, what, row))
+
+
+def by_perturbing(sigma: float, what: str) -> Measure:
+    """Return how much more the subject's perturbed policies have than their parent."""
+    return over_games(lambda _, subject, game: diversity(subject[game], sigma, what) - diversity(subject[game], UNPERTURBED, what))
 
 
 def more(sigma: float, what: str, row: int = FIRST) -> Measure:
@@ -100,8 +106,9 @@ def score_learned(_: Games, subject: Games, game: str) -> float:
 
 
 def reference_share(run: Run) -> float:
-    """Return the share of a run's time, in percent, that passes of the reference batch took."""
-    return 100 * run.summary["seconds_by_part"]["reference"] / run.summary["seconds"]
+    """Return the share of the time of a run's generations, in percent, that passes of the reference batch took."""
+    parts = run.summary["seconds_by_part"]
+    return 100 * parts["reference"] / sum(parts.values())
 
 
 def interquartile_mean(values: np.ndarray) -> float:
