@@ -16,17 +16,20 @@ from typing import Any
 from bn_repro.records import files
 from bn_repro.records.damage import Damaged
 from bn_repro.records.reading import read_rules
+from bn_repro.verdicts import censored, judging, rules, statistics
 from bn_repro.verdicts.claim import Claim
 
+ENGINE = (rules, statistics, censored, judging)  # what makes a verdict of any claim's numbers
 ROOMS = ("bn_repro.measures", "bn_repro.studies", "bn_repro.verdicts")  # whose functions decide
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 LENGTH = 16
 IGNORED = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
 
 
 def fingerprint(claim: Claim) -> str:
-    """Return a digest of the arms, the rule, and the code of the measure with all that it calls; words and layout do not count."""
+    """Return a digest of the arms, the rule, the engine and the measure with all that it calls; words and layout do not count."""
     arms = map(str, (claim.reference, claim.subject, claim.control, claim.control_reference))
-    decides = [*arms, repr(claim.rule), *parts_of(claim.measure, set()), *parts_of(claim.select, set())]
+    decides = [*arms, repr(claim.rule), *map(code_of, ENGINE), *parts_of(claim.measure, set()), *parts_of(claim.select, set())]
     return hashlib.sha256("\n".join(decides).encode()).hexdigest()[:LENGTH]
 
 
@@ -58,16 +61,19 @@ def names_in(code: types.CodeType) -> list[str]:
     return [*code.co_names, *(name for one in inner for name in names_in(one))]
 
 
-def code_of(function: Any) -> str:
-    """Return a function's source without docstring, comments and white space."""
-    source = textwrap.dedent(inspect.getsource(function))
+@functools.cache
+def code_of(what: Any) -> str:
+    """Return the source of a function or a module without docstrings, comments and white space."""
+    source = textwrap.dedent(inspect.getsource(what))
     lines = source.splitlines(keepends=True)
     try:
-        body = getattr(ast.parse(source).body[0], "body", [])
+        nodes = list(ast.walk(ast.parse(source)))
     except SyntaxError:  # a lambda inside of a larger expression: its line says all
         return "".join(source.split())
-    if isinstance(body, list) and body and ast.get_docstring(ast.parse(source).body[0], clean=False) is not None:  # type: ignore[arg-type]
-        del lines[body[0].lineno - 1 : body[0].end_lineno]
+    for node in nodes:
+        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            first, last = node.body[0].lineno - 1, node.body[0].end_lineno
+            lines[first:last] = [""] * len(lines[first:last])
     tokens = tokenize.generate_tokens(io.StringIO("".join(lines)).readline)
     return "".join(token.string for token in tokens if token.type not in IGNORED).replace(" ", "")
 

@@ -9,6 +9,7 @@ import pytest
 from bn_repro.launcher.grids import CONFIGS
 from bn_repro.measures.contrasts import difference, over_subjects
 from bn_repro.studies import CLAIMS
+from bn_repro.verdicts import censored, rules, statistics
 from bn_repro.verdicts.rule_history import code_of, fingerprint, read, updated
 from bn_repro.verdicts.rules import Above
 
@@ -41,6 +42,14 @@ def test_words_do_not_count():
 @pytest.mark.parametrize("change", [{"rule": Above(0.9, 2)}, {"subject": "a/b"}, {"control": None}, {"measure": difference(accuracy)}])
 def test_what_decides_counts(change):
     assert fingerprint(dataclasses.replace(CLAIM, **change)) != fingerprint(CLAIM)
+
+
+def test_the_engine_counts(monkeypatch):
+    before = fingerprint(CLAIM)
+    monkeypatch.setattr("bn_repro.verdicts.rule_history.ENGINE", (rules, statistics, censored))
+    assert fingerprint(CLAIM) != before
+    code = code_of(rules)
+    assert "def verdict" not in code and "defverdict" in code and '"""' not in code and "#" not in code
 
 
 def test_functions_and_values_that_a_measure_reaches_count():
