@@ -10,7 +10,8 @@ from bn_repro.verdicts.statistics import Mean
 
 GamePairs = Sequence[tuple[Games, Games]]  # of one seed: (reference, subject)
 Measure = Callable[[GamePairs], Mean | None]
-LEAST_GAMES = 3  # of which something is said, since games differ more than seeds
+LEAST_GAMES = 3  # of which a difference between norms is judged, since games differ more than seeds
+LEAST_GAMES_OF_ONE = 5  # of which a number of one norm is
 ES_SIGMA, GA_SIGMA = 0.02, 0.005  # of the newer public code's ES, and of the older one's GA
 UNPERTURBED = 0.0  # the sigma of the parent itself
 FIRST, LAST = 0, -1  # rows: around the random parent, and around the one that the run came to
@@ -38,7 +39,7 @@ def diversity(run: Run, sigma: float, what: str, row: int = FIRST) -> float:
     return [found[name] for found in run.metrics if name in found][row]
 
 
-def over_games(value: Callable[[Games, Games, str], float]) -> Measure:
+def over_games(value: Callable[[Games, Games, str], float], least_games: int = LEAST_GAMES) -> Measure:
     """Average a number of (reference's games, subject's games, game) over the games, seed by seed; None of too few games.
 
     The interval is over seeds and games: what the games' means scatter is an error that more seeds do not make smaller.
@@ -47,7 +48,7 @@ def over_games(value: Callable[[Games, Games, str], float]) -> Measure:
     def measure(pairs: GamePairs) -> Mean | None:
         table = np.array([[value(reference, subject, game) for game in subject] for reference, subject in pairs])  # (seeds, games)
         num_games = table.shape[1]
-        if num_games < LEAST_GAMES:
+        if num_games < least_games:
             return None
         return Mean(table.mean(1).tolist(), float(table.mean(0).var(ddof=1) / num_games), freedom_besides=num_games - 1)
 
@@ -56,12 +57,14 @@ def over_games(value: Callable[[Games, Games, str], float]) -> Measure:
 
 def of_subject(sigma: float, what: str, row: int = FIRST) -> Measure:
     """Return a measure of the subject alone."""
-    return over_games(lambda _, subject, game: diversity(subject[game], sigma, what, row))
+    return over_games(lambda _, subject, game: diversity(subject[game], sigma, what, row), LEAST_GAMES_OF_ONE)
 
 
 def by_perturbing(sigma: float, what: str) -> Measure:
     """Return how much more the subject's perturbed policies have than their parent."""
-    return over_games(lambda _, subject, game: diversity(subject[game], sigma, what) - diversity(subject[game], UNPERTURBED, what))
+    return over_games(
+        lambda _, subject, game: diversity(subject[game], sigma, what) - diversity(subject[game], UNPERTURBED, what), LEAST_GAMES_OF_ONE
+    )
 
 
 def more(sigma: float, what: str, row: int = FIRST) -> Measure:
