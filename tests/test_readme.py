@@ -95,11 +95,11 @@ def test_a_sweep_its_comparison_and_its_export(tmp_path, monkeypatch, capsys):
     runs = tmp_path / "results" / "runs"
     small = ["data=synthetic", "train.steps=4", "train.eval_every=2", "train.population_batches=2", "probe.every=2",
              "wandb.mode=disabled", f"results_folder={runs}"]  # fmt: skip
-    sweep = next(arguments for arguments in commands("train.py") if "network.depth=5" in arguments)
+    sweep = next(arguments for arguments in commands("train.py") if "network.depth=9" in arguments)
     answer = call("scripts/train.py", *sweep, *small)
     assert answer.returncode == 0, answer.stderr
     folders = sorted(path.parent for path in runs.glob("mnist_sigmoid/quick/*/summary.json"))
-    assert len(folders) == 6
+    assert len(folders) == 12
     (compared,) = commands("compare.py")
     monkeypatch.chdir(tmp_path)
     assert comparison.main(compared) == 0, capsys.readouterr().err
@@ -153,7 +153,8 @@ def test_wandb_knows_its_commands(command):
     assert call("-m", "wandb", *words, "--help").returncode == 0
 
 
-def test_code_blocks_run():
+def test_code_blocks_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README, re.S)
     assert blocks
     for block in blocks:
