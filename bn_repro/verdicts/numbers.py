@@ -1,5 +1,6 @@
 """How a number and an estimate with its interval are written."""
 
+import dataclasses
 import math
 
 from bn_repro.verdicts.judging import Answer
@@ -36,6 +37,12 @@ def in_words(answer: Answer) -> str:
         return "(not run)"
     unit = {"x": "times", "share": ""}.get(answer.unit, answer.unit)
     return f"{with_interval(answer.as_dict(), unit)} (n = {answer.n})"
+
+
+def turned(answer: Answer) -> Answer:
+    """Return the answer with the other sign, to say of what is less by how much it is."""
+    estimate, low, high = (None if value is None else -value for value in (answer.estimate, answer.high, answer.low))
+    return dataclasses.replace(answer, estimate=estimate, low=low, high=high)
 
 
 def in_a_cell(sample: Sample) -> str:

@@ -4,7 +4,7 @@ from bn_repro.studies.covariate_shift.claims import GROUPS, NETWORKS
 from bn_repro.studies.study import NO_RUNS, Answers, Rows
 from bn_repro.verdicts.judging import Answer
 from bn_repro.verdicts.numbers import in_words
-from bn_repro.verdicts.rules import INCONCLUSIVE, NOT_RUN, PARTLY, REPRODUCED
+from bn_repro.verdicts.rules import INCONCLUSIVE, NOT_REPRODUCED, NOT_RUN, PARTLY, REPRODUCED
 
 
 def definitions(answers: Answers) -> Rows:
@@ -45,9 +45,11 @@ def counted(answers: Answers, kind: str) -> str:
     assert kind in GROUPS
     asked = [answer for id, answer in answers.items() if id.startswith(f"ics-{kind}-") and answer.verdict != NOT_RUN]
     verdicts = [answer.verdict for answer in asked]
+    num_same = sum(answer.verdict == NOT_REPRODUCED and not is_more(answer) for answer in asked)
     others = (
         ("a little less in", verdicts.count(PARTLY)),
         ("more in", sum(map(is_more, asked))),
+        ("not noticeably different in", num_same),
         ("undecided in", verdicts.count(INCONCLUSIVE)),
     )
     rest = "".join(f", {words} {number}" for words, number in others if number)

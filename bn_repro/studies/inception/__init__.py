@@ -16,10 +16,10 @@ def answer_in_words(answers: Answers) -> str:
     said = []
     baseline, x5, at_papers_rate = (answers[f"fig2-steps-{id}"] for id in ("bn_baseline", "bn_x5", f"bn_x5{PAPERS_RATE.suffix}"))
     if baseline.verdict != NOT_RUN:
-        higher = in_words(answers["fig3-best-bn_baseline"])
+        higher, at_paper = (in_words(answers[f"fig3-best-bn_baseline{base.suffix}"]) for base in (TUNED, PAPERS_RATE))
         said.append(
             f"To 95 % of the plain network's accuracy BN-Baseline needs {in_words(baseline)} fewer steps (the paper, to all of it: 2.3) "
-            f"and ends {higher} higher."
+            f"and ends {higher} higher (at the paper's rate {at_paper})."
         )
     at_bases = ((x5, "at 5 times the best rate without BN"), (at_papers_rate, "at 5 times the paper's"))
     fewer = [f"{in_words(answer)} fewer steps {base}" for answer, base in at_bases if answer.verdict != NOT_RUN]
