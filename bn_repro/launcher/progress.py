@@ -49,8 +49,10 @@ class RunProgress:
         return (self.steps - self.step) / self.steps_per_second if self.steps_per_second > 0 else None
 
     def cells(self) -> list[str]:
+        if not self.steps:
+            return [self.name, "starting", "", clock(self.seconds), ""]
         rate = f"{self.steps_per_second:.0f}/s" if self.steps_per_second >= 5 else f"{60 * self.steps_per_second:.1f}/min"
-        return [self.name, f"{self.step}/{self.steps or '?'}", rate, clock(self.seconds_left), self.measure]
+        return [self.name, f"{self.step}/{self.steps}", rate, clock(self.seconds_left), self.measure]
 
 
 class Progress:

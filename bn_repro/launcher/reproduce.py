@@ -50,8 +50,14 @@ def main(arguments: argparse.Namespace) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     names = ", ".join(name.split("/")[0] for name in choice.experiments)
-    console.print(f"tier {arguments.tier}: {len(configs)} runs of {names}", highlight=False)
-    verdicts = Verdicts(arguments.tier, choice.experiments if choice.claims is None else [], console)  # else last_screen has them
+    to_do = [config for config in configs if state_of(config) != DONE]
+    done = f" ({len(configs) - len(to_do)} are done)" if len(to_do) < len(configs) else ""
+    console.print(f"tier {arguments.tier}: {len(configs)} runs{done} of {names}", highlight=False)
+    if not to_do:
+        last_screen(arguments.tier, choice.claims, arguments.all_claims, console)
+        return 0
+    told = {name.split("/")[0] for name in choice.experiments} if choice.claims is None else set()  # else last_screen has them
+    verdicts = Verdicts(arguments.tier, told & {config.experiment for config in to_do}, console)
     with stopping_on_signals() as is_stopping:
         try:
             outcomes = outcomes_of(arguments, configs, console, verdicts)
@@ -114,9 +120,9 @@ def asked_for(tier: str, only: str | None) -> tuple["Choice", list[RunConfig]]:
 class Verdicts:
     """Print a study's answer and verdicts when the last of its experiments that are done here has ended."""
 
-    def __init__(self, tier: str, experiments: list[str], console: Console):
+    def __init__(self, tier: str, experiments: set[str], console: Console):
         self.tier, self.console = tier, console
-        self.open = {name.split("/")[0] for name in experiments}
+        self.open = set(experiments)
 
     def __call__(self, experiment: str) -> None:
         from bn_repro.report.report import build_report

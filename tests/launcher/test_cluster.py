@@ -176,7 +176,7 @@ def test_jobs_on_this_machine_interrupted_and_resumed_then_judged(command, tmp_p
     assert set(known) == {"mnist_sigmoid/smoke/none-s0", "mnist_sigmoid/smoke/batch-s0"}
 
     code, printed = command("--launcher", "local")
-    assert code == 0 and "0 runs in 0 jobs of local; 2 finished already" in printed.out and len(submitted) == 1
+    assert code == 0 and "2 runs (2 are done) of mnist_sigmoid" in printed.out and len(submitted) == 1
     code, printed = command("--collect")
     assert code == 0 and "of 2 runs 2 done" in printed.out
 

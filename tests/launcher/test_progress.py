@@ -15,6 +15,13 @@ def after(seconds, step, estimate):
     return run.seconds_left
 
 
+def test_a_run_is_starting_until_it_has_steps():
+    run = RunProgress("a run", 50.0)
+    assert run.cells()[:3] == ["a run", "starting", ""]
+    run.update(0, 100, "-")
+    assert run.cells()[1] == "0/100"
+
+
 @pytest.mark.parametrize(
     "seconds, step, estimate, left",
     [

@@ -12,6 +12,7 @@ from bn_repro.records.record import address_of
 from bn_repro.report import report as report_module
 from bn_repro.report.headline import headline_rows
 from bn_repro.studies import CLAIMS, STUDIES
+from bn_repro.studies.faulty_norm import STUDY as FAULTY_NORM
 
 
 @pytest.fixture
@@ -70,6 +71,19 @@ def test_one_claim_alone_is_shown(command):
     assert printed.out.count("while the loss stands still") == 1
     last = printed.out.split("REPRODUCED")[-1]
     assert "while the loss stands still" in last and "report: " in last and "BN-x5" not in printed.out
+
+
+def test_a_tier_that_is_done_is_told_in_a_few_lines(command, report, monkeypatch):
+    monkeypatch.setattr(reproduce, "state_of", lambda config: DONE)
+    code, printed, asked = command()
+    assert code == 0 and asked == [] and len(printed.out.splitlines()) <= len(headline_rows(report)) + 4
+    assert " are done) of " in printed.out and printed.out.splitlines()[-1] == "report: results/report/quick/report.html"
+
+
+def test_studies_of_which_nothing_was_to_do_are_not_told_again(command, monkeypatch):
+    monkeypatch.setattr(reproduce, "state_of", lambda config: "to do" if config.experiment == "faulty_norm" else DONE)
+    _, printed, _ = command()
+    assert [study.title for study in STUDIES if f"\n{study.title}: " in printed.out] == [FAULTY_NORM.title]
 
 
 def test_failures_are_told_and_counted(command):
