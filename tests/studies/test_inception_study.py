@@ -31,10 +31,10 @@ def make(tmp_path):
 
 
 def in_experiment(name):
-    return {config.arm: config for config in configs_of(f"{name}/long", ())}
+    return {config.arm: config for config in configs_of(name, ())}
 
 
-@pytest.mark.parametrize("experiment", ["inception", "inception_paper_rate", "inception_xavier"])
+@pytest.mark.parametrize("experiment", ["inception/long", "inception_paper_rate/long", "inception_xavier/long", "inception/gpu"])
 def test_a_decay_6_times_faster_crosses_the_plain_networks_rate_later_than_in_the_paper(experiment):
     """BN-x5 arrives at 2.1 of 31 million steps, BN-x30 at 2.7: till then, and here for longer, their rates are above the plain one's."""
     arms = in_experiment(experiment)
@@ -49,7 +49,7 @@ def test_a_decay_6_times_faster_crosses_the_plain_networks_rate_later_than_in_th
 
 
 def test_each_arm_may_have_a_decay_of_its_own():
-    arms, same = in_experiment("inception_own_decay"), in_experiment("inception")
+    arms, same = in_experiment("inception_own_decay/long"), in_experiment("inception/long")
     for arm, config in arms.items():
         own, literal = config.train, same[arm].train
         assert own.final_lr_ratio in (0.5, 0.1, 0.02) and own.steps == literal.steps
