@@ -19,12 +19,15 @@ from bn_repro.studies.initialization.measures import (
     mean_accuracy,
     median_gain,
     median_steps,
+    usable_threshold,
 )
 from bn_repro.studies.study import Drawn
 from bn_repro.verdicts.selection import maps_of
 
 FEWEST_STEPS = 100  # of the colours
 LARGEST_GAIN = 15  # of the colours; larger ones look the same
+PAPERS_GAIN = 14  # times fewer steps, the abstract's
+EDGES = {"usable": ("#111111", "-"), "paper": ("#E69F00", (0, (2, 1)))}  # colour and line
 
 
 def draw_maps(root: Path, tier: str) -> Drawn | None:
@@ -50,8 +53,10 @@ def figure_accuracies(pairs: MapPairs) -> Drawing:
     rates, stds = points_of(pairs)
     figure, axes = new_figure(2, 8, 3.4, sharey=True)
     tables = [table_of(rates, stds, lambda point, arm=arm: mean_accuracy(pairs, point, arm)) for arm in (0, 1)]
+    threshold = usable_threshold(pairs)
     for axis, values, title in zip(axes, tables, ("final accuracy without BN, %", "final accuracy with BN, %")):
         draw_table(axis, values, rates, stds, Normalize(0, max(map(np.max, tables))), "viridis")
+        draw_edge(axis, values >= threshold, "usable")
         axis.set_title(title, fontsize=10, loc="left")
     axes[0].set_ylabel("initial deviation over He's")
     return figure
@@ -69,9 +74,13 @@ def figure_maps(pairs: MapPairs) -> Drawing:
     longest = max(float(run.column("accuracy")[0][-1]) for run in pairs[0][0].values())
     steps = [table_of(rates, stds, lambda point, arm=arm: median_steps([pair[arm][point] for pair in pairs])) for arm in (0, 1)]
     gains = table_of(rates, stds, lambda point: median_gain(pairs, point))
-    for axis, values in zip(axes, steps):
+    threshold = usable_threshold(pairs)
+    for arm, (axis, values) in enumerate(zip(axes, steps)):
         draw_table(axis, values, rates, stds, LogNorm(FEWEST_STEPS, longest), "viridis_r")
+        draw_edge(axis, table_of(rates, stds, lambda point, arm=arm: mean_accuracy(pairs, point, arm)) >= threshold, "usable")
     draw_table(axes[2], gains, rates, stds, LogNorm(1 / LARGEST_GAIN, LARGEST_GAIN), "RdBu")
+    draw_edge(axes[2], gains > 1, "usable")
+    draw_edge(axes[2], gains >= PAPERS_GAIN, "paper")
     for axis, title in zip(axes, ("steps to 90 % without BN", "steps to 90 % with BN", "times fewer steps with BN")):
         axis.set_title(title, fontsize=10, loc="left")
     axes[0].set_ylabel("initial standard deviation")
@@ -96,6 +105,15 @@ def draw_table(axis: Axes, values: np.ndarray, rates: Sequence[float], stds: Seq
     axis.set_yticks(np.arange(len(stds)) + 0.5, [f"{std:g}" for std in stds])
     axis.set(xlabel="learning rate")
     axis.grid(False)
+
+
+def draw_edge(axis: Axes, is_inside: np.ndarray, kind: str) -> None:
+    """Draw the edge of a region of cells (stds, rates)."""
+    inside = np.pad(is_inside, 1)
+    color, line = EDGES[kind]
+    across, along = np.nonzero(inside[:, 1:] != inside[:, :-1]), np.nonzero(inside[1:] != inside[:-1])
+    axis.vlines(across[1], across[0] - 1, across[0], color=color, linestyle=line, linewidth=2)
+    axis.hlines(along[0], along[1] - 1, along[1], color=color, linestyle=line, linewidth=2)
 
 
 def in_a_cell(value: float) -> str:

@@ -27,7 +27,7 @@ def usable_points(found: Map, threshold: float) -> set[tuple[float, float]]:
 
 
 def usable_area(pairs: MapPairs) -> Ratio:
-    """Return how many times as many points of the grid, which are evenly spread in decades, are usable with BN."""
+    """Return how many times as many points of the grid, which are about evenly spread in decades, are usable with BN."""
     threshold = usable_threshold(pairs)
     counts = [[max(len(usable_points(found, threshold)), 1) for found in pair] for pair in pairs]
     return Ratio.of([of_bn / of_plain for of_plain, of_bn in counts])
