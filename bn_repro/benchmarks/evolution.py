@@ -7,19 +7,22 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from bn_repro.benchmarks.memory import peak_megabytes
 from bn_repro.benchmarks.timing import Comparison, Work, ratios
 from bn_repro.config.evolution import EvolutionConfig, PolicyConfig
 from bn_repro.evolution.atari import FRAMES_A_DECISION, Emulators
 from bn_repro.evolution.policy import Policy
 from bn_repro.evolution.population import Population
+from bn_repro.experiments.evolution import Evolution
 
 MOST_TIME = 1 / 0.6  # of the emulators alone: at least 60 % of their speed
+LARGE_POPULATION, MAX_MEGABYTES = 1_000, 1_500
 DECISIONS = 500  # of an episode, to which a policy's reference pass belongs
 REFERENCE_SIZE = 128
 ARMS = (
     # policy       norm             precision    bound
-    ("es_policy", "none", "float32", 0.0),
-    ("es_policy", "virtual_batch", "float32", 0.0),
+    ("es_policy", "none", "float32", MOST_TIME),  # in which every experiment decides
+    ("es_policy", "virtual_batch", "float32", MOST_TIME),
     ("es_policy", "none", "bfloat16", MOST_TIME),
     ("es_policy", "virtual_batch", "bfloat16", MOST_TIME),
     ("ga_policy", "none", "bfloat16", 0.0),
@@ -78,6 +81,15 @@ def act(emulators: Emulators, chosen: list[int]) -> None:
         _, is_over = emulator.step(action)
         if is_over:
             emulator.reset(seed)
+
+
+def peak_of_a_generation(config: EvolutionConfig, population: int = LARGE_POPULATION) -> float:
+    """Return the peak memory, in megabytes, of a process that plays one generation of so many policies, a decision each."""
+    torch.set_num_threads(config.threads)
+    game, train = dataclasses.replace(config.game, max_decisions=1), dataclasses.replace(config.train, population=population)
+    evolution = Evolution(dataclasses.replace(config, game=game, train=train))
+    evolution.take_step(lambda: None)
+    return peak_megabytes()
 
 
 def frames_per_second(config: EvolutionConfig, decisions: int = DECISIONS) -> float:

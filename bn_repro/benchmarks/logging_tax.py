@@ -1,14 +1,11 @@
 """What logging activations costs in training, beside none, naive hooks and wandb.watch, and how exact its percentiles are."""
 
 import itertools
-import multiprocessing
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
+from bn_repro.benchmarks.memory import in_a_process_of_its_own, peak_megabytes
 from bn_repro.benchmarks.timing import Comparison, Work, ratios_beside
 from bn_repro.config import Config, WandbConfig
 from bn_repro.data.images import Batches, Images
@@ -143,14 +141,11 @@ def wandb_watch(network: nn.Module, settings: WandbConfig, every: int) -> Iterat
 
 def megabytes_added(config: Config, shape: tuple[int, ...], steps: int = 100) -> float:
     """Return by how much the recorder, every 10 steps, raises the peak of a training process's resident memory."""
-    peaks = []
-    for is_recorded in (False, True):
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-            peaks.append(process.submit(peak_megabytes, config, shape, steps, is_recorded).result())
-    return peaks[1] - peaks[0]
+    without, recorded = (in_a_process_of_its_own(peak_of_training, config, shape, steps, is_recorded) for is_recorded in (False, True))
+    return recorded - without
 
 
-def peak_megabytes(config: Config, shape: tuple[int, ...], steps: int, is_recorded: bool) -> float:
+def peak_of_training(config: Config, shape: tuple[int, ...], steps: int, is_recorded: bool) -> float:
     torch.set_num_threads(1)
     network = build_network(config.network, shape, NUM_CLASSES, config.seed)
     x = torch.randn((config.train.batch_size, *shape), generator=torch.Generator().manual_seed(0))
@@ -159,9 +154,7 @@ def peak_megabytes(config: Config, shape: tuple[int, ...], steps: int, is_record
         work()
     if recorder is not None:
         recorder.arrays()
-    # Not ru_maxrss, which starts from the peak of the process that started this one.
-    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(peak.split()[1]) / 1024
+    return peak_megabytes()
 
 
 def rank_errors_after(config: Config, images: Images, steps: int) -> dict[str, tuple[np.ndarray, np.ndarray, float]]:

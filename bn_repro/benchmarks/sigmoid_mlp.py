@@ -30,7 +30,7 @@ def compare_sigmoid_mlp(arms: dict[str, Config], images: Images, rounds: int, st
     for norm, config in arms.items():
         bare = bare_loop(images, norm, config.train.lr, steps)
         found = ratios(our_loop(config, images, steps, has_probe=False), bare, rounds)
-        yield Comparison(f"training step, norm={norm}", "hand-written loop", found, 1.05)
+        yield Comparison(f"training step, norm={norm}", "hand-written loop", found, 1.03)
     for norm, config in arms.items():
         probed, unprobed = (our_loop(config, images, 4 * steps, has_probe) for has_probe in (True, False))
         yield Comparison(f"probes every {config.probe.every} steps, norm={norm}", "no probes", ratios(probed, unprobed, rounds), 1.02)

@@ -11,9 +11,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from bn_repro.benchmarks.evolution import compare_playing, frames_per_second
+from bn_repro.benchmarks import evolution
+from bn_repro.benchmarks.evolution import compare_playing, frames_per_second, peak_of_a_generation
 from bn_repro.benchmarks.inception import compare_inception, compare_on_gpu
 from bn_repro.benchmarks.logging_tax import MAX_MEGABYTES, MAX_RANK_ERROR, compare_logging, megabytes_added, rank_errors_after
+from bn_repro.benchmarks.memory import in_a_process_of_its_own
 from bn_repro.benchmarks.norms import compare_norms
 from bn_repro.benchmarks.sigmoid_mlp import compare_sigmoid_mlp
 from bn_repro.benchmarks.timing import Comparison
@@ -43,6 +45,11 @@ def measure(subjects: Collection[str], rounds: int) -> None:
         for config in {config.game.name: config for config in configs_of(EVOLUTION)}.values():
             title = f"{config.game.name}, {frames_per_second(config):,.0f} frames a second on one core by the emulators alone"
             show(f"{title}, {max(1, rounds // 5)} rounds in turn", compare_playing(config, max(1, rounds // 5)), console)
+        for config in {config.arm: config for config in configs_of(EVOLUTION) if config.train.steps}.values():
+            peak = in_a_process_of_its_own(peak_of_a_generation, config)
+            print(
+                f"{config.arm}, {evolution.LARGE_POPULATION:,} policies: {peak:,.0f} MB at the peak (at most {evolution.MAX_MEGABYTES:,})"
+            )
     if "logging" in subjects:
         mlp = next(config for config in configs_of(SIGMOID_MLP) if config.norm == "batch")
         inception = next(config for config in configs_of(INCEPTION) if config.arm == "bn_x5")
