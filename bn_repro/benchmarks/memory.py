@@ -13,6 +13,7 @@ def in_a_process_of_its_own(measure: Callable[..., float], *arguments: object) -
 
 
 def peak_megabytes() -> float:
-    """Return the peak of this process's resident memory so far; not ru_maxrss, which starts from that of the process that started this one."""
+    """Return the peak of this process's resident memory so far."""
+    # Not ru_maxrss, which starts from the peak of the process that started this one.
     peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(peak.split()[1]) / 1024
