@@ -1,7 +1,8 @@
-"""Make the W&B workspace and report of a tier, as code: python scripts/dashboard.py --tier long [--push]"""
+"""Make the W&B workspace and report of a tier, or a report of any runs, as code: python scripts/dashboard.py --tier long [--push]"""
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 from bn_repro.launcher.signals import leave_on_signals
 
@@ -9,6 +10,7 @@ if __name__ == "__main__":
     leave_on_signals()  # before the imports that take long
 
 from bn_repro.checks.arguments import Parser, answer, one_of, wandb_name
+from bn_repro.comparison.runs import find_all
 from bn_repro.config import TIERS
 from bn_repro.records.files import PUBLISHED, PUBLISHED_RUNS, REPORTS, RUNS
 from bn_repro.records.record import experiments_in
@@ -22,14 +24,19 @@ def parse() -> argparse.Namespace:
     Raises:
         ValueError: one line that names the mistake; that a tier has no records is one.
     """
-    parser = Parser(description="Make the W&B workspace and report of a tier, as code.")
+    parser = Parser(description="Make the W&B workspace and report of a tier, or a report of any runs, as code.")
     parser.add_argument("--tier", default="quick", type=one_of(TIERS), help=f"{', '.join(TIERS)} (default: quick)")
+    parser.add_argument(
+        "--runs", nargs="+", metavar="RUNS", help="a report of these instead: addresses, folders or globs, such as a sweep's"
+    )
     parser.add_argument("--project", type=wandb_name, default="bn-repro", help="W&B project (default: bn-repro)")
     parser.add_argument("--entity", type=wandb_name, help="W&B user or team; the login's if not given")
     parser.add_argument("--push", action="store_true", help="make them in W&B; without it they are only told")
     arguments = parser.parse_args()
     tier = arguments.tier
-    if not experiments_in(RUNS, tier) and not experiments_in(PUBLISHED / tier / PUBLISHED_RUNS, tier):
+    if arguments.runs:
+        arguments.runs = find_all(*arguments.runs)
+    elif not experiments_in(RUNS, tier) and not experiments_in(PUBLISHED / tier / PUBLISHED_RUNS, tier):
         raise ValueError(f"no records of tier {tier}; ./scripts/reproduce.sh --tier {tier} makes them")
     return arguments
 
@@ -37,7 +44,7 @@ def parse() -> argparse.Namespace:
 def main(arguments: argparse.Namespace) -> int:
     tier, project, entity = arguments.tier, arguments.project, arguments.entity
     try:
-        from bn_repro.dashboard import dashboard
+        from bn_repro.dashboard import dashboard, sweep
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("wandb_workspaces"):
             raise
@@ -46,21 +53,31 @@ def main(arguments: argparse.Namespace) -> int:
     from bn_repro.dashboard.contents import contents_of
     from bn_repro.experiments.tracking import NOT_LOGGED_IN, is_logged_in, reason_of
 
+    def build(of_entity: str) -> Sequence:
+        if arguments.runs:
+            return [sweep.build_sweep(of_entity, project, arguments.runs)]
+        return dashboard.build(of_entity, project, contents)
+
     contents = contents_of(tier, RUNS, REPORTS / tier)
     if not contents.experiments:
         contents = contents_of(tier, PUBLISHED / tier / PUBLISHED_RUNS, PUBLISHED / tier, only_mirrored=False)
-    if not contents.experiments:
+    if not contents.experiments and not arguments.runs:
         print(f"error: no records of tier {tier}; ./scripts/reproduce.sh --tier {tier} makes them", file=sys.stderr)
         return 2
+    try:
+        made = build(entity or "")
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     if not arguments.push:
-        print("\n".join(dashboard.outline(*dashboard.build(entity or "", project, contents))))
+        print("\n".join(line for each in made for line in dashboard.outline(each)))
         print("nothing was sent; --push does it")
         return 0
     if not is_logged_in():
         print(f"error: {NOT_LOGGED_IN}", file=sys.stderr)
         return 2
     try:
-        for url in dashboard.push(entity, project, contents):
+        for url in dashboard.push(entity, build):
             print(f"W&B: {url}")
     except Exception as error:
         print(f"error: W&B failed ({reason_of(error)})", file=sys.stderr)

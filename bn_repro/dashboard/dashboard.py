@@ -3,7 +3,7 @@
 Importing this needs wandb-workspaces; building asks nothing of a server as long as no entity is given.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import wandb_workspaces.reports.v2 as wr
@@ -39,11 +39,14 @@ def build(entity: str, project: str, contents: Contents) -> tuple[ws.Workspace, 
     return build_workspace(entity, project, contents), build_report(entity, project, contents)
 
 
-def push(entity: str | None, project: str, contents: Contents) -> list[str]:
-    """Make the workspace and the report in W&B, new ones each time, and return their pages."""
+Build = Callable[[str], Sequence[ws.Workspace | wr.Report]]  # of an entity
+
+
+def push(entity: str | None, build_of: Build) -> list[str]:
+    """Make what is built in W&B, anew each time, and return its pages."""
     import wandb
 
-    return [made.save().url for made in build(entity or wandb.Api().default_entity, project, contents)]
+    return [made.save().url for made in build_of(entity or wandb.Api().default_entity)]
 
 
 def build_workspace(entity: str, project: str, contents: Contents) -> ws.Workspace:
@@ -114,11 +117,18 @@ def title_of_section(section: str) -> str:
     return section.replace("_", " ").capitalize()
 
 
-def outline(workspace: ws.Workspace, report: wr.Report) -> Iterator[str]:
+def outline(made: ws.Workspace | wr.Report) -> Iterator[str]:
     """Say in lines of text what would be made."""
+    yield from of_workspace(made) if isinstance(made, ws.Workspace) else of_report(made)
+
+
+def of_workspace(workspace: ws.Workspace) -> Iterator[str]:
     yield f"workspace '{workspace.name}'"
     for section in workspace.sections:
         yield from (f"  {section.name}", *(f"    {title_of(panel)}" for panel in section.panels))
+
+
+def of_report(report: wr.Report) -> Iterator[str]:
     yield f"report '{report.title}'"
     for block in report.blocks:
         if isinstance(block, (wr.H2, wr.H3)):

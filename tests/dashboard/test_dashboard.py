@@ -6,13 +6,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from made_up_records import MadeUp, percentiles_moving, write
+from made_up_records import ENVIRONMENT, MadeUp, percentiles_moving, write
 
+from bn_repro.comparison.runs import find_all
 from bn_repro.dashboard.contents import contents_of, spread
 from bn_repro.experiments.wandb_names import as_wandb_row
+from bn_repro.records.writing import RunWriter
 
 wr = pytest.importorskip("wandb_workspaces.reports.v2", reason="the extra dashboard is not installed")
 from bn_repro.dashboard import dashboard  # noqa: E402
+from bn_repro.dashboard.sweep import build_sweep  # noqa: E402
 
 SCRIPT = "scripts/dashboard.py"
 LATER = {
@@ -126,6 +129,30 @@ def test_a_users_own_ablations_are_left_out(tmp_path):
     assert any("batch" in each and "none" in each and "layer" not in each for each in filters)
 
 
+def write_sweep(root):
+    names = [f"none-s{seed},train.lr={lr}" for seed in (0, 1) for lr in (0.1, 0.5)]
+    for name in names:
+        writer = RunWriter(root / "mnist_sigmoid/quick" / name)
+        writer.begin({"norm": "none", "train": {"lr": float(name.rpartition("=")[2])}}, ENVIRONMENT)
+        writer.append({"step": 0, "accuracy": 0.1})
+        writer.finish({"status": "finished", "accuracy": 0.1, "steps": 0})
+        writer.close()
+    return names
+
+
+def test_a_sweep_of_a_users_own_has_a_report(tmp_path):
+    names = write_sweep(tmp_path)
+    report = build_sweep("", "bn-repro", find_all(tmp_path))
+    (grid,) = (block for block in report.blocks if isinstance(block, wr.PanelGrid))
+    (runset,) = grid.runsets
+    assert (
+        runset.groupby == ["config.train.lr"] and "mnist_sigmoid (own)" in runset.filters and all(name in runset.filters for name in names)
+    )
+    assert "Final accuracy against train.lr" in [panel.title for panel in grid.panels]
+    assert "train.lr" in report._to_model().spec.model_dump_json(by_alias=True)
+    assert next(dashboard.outline(report)) == "report 'Sweep of train.lr: mnist_sigmoid'"
+
+
 def test_layers_of_a_deep_network_are_spread():
     assert spread(list("abc"), 6) == list("abc")
     assert spread(list("abcdefghijkl"), 6) == list("acehjl") and spread(list("abcdefg"), 3) == list("adg")
@@ -148,6 +175,16 @@ def call(folder, monkeypatch, capsys, tmp_path):
         return stop.value.code, said.out, said.err.splitlines()
 
     return run
+
+
+def test_a_sweep_is_told_without_push(call, tmp_path):
+    write_sweep(tmp_path)
+    code, said, _ = call("--runs", str(tmp_path / "mnist_sigmoid/quick/*"))
+    assert code == 0 and "Accuracy by setting" in said and "workspace" not in said
+    code, _, (line,) = call("--runs", str(tmp_path / "mnist_sigmoid/quick/none-s0,train.lr=0.1"))
+    assert code == 2 and "the runs given differ in no knob but the seed" in line
+    code, _, (line,) = call("--runs", "mnist/quick/*")
+    assert code == 2 and "no runs there" in line
 
 
 def test_without_push_it_tells_what_it_would_make(call):
