@@ -9,6 +9,7 @@ from bn_repro.records.record import FINISHED, Run
 from bn_repro.records.writing import RunWriter
 from bn_repro.studies.study import Drawn
 from bn_repro.studies.text_classifier import STUDY, measures
+from bn_repro.studies.text_classifier.figures import FIRST_INPUT, SECOND_INPUT, figure_inputs, steps_in_a_cell
 from bn_repro.verdicts.judging import judge_all
 from bn_repro.verdicts.rules import INCONCLUSIVE, NOT_RUN, REPRODUCED
 from bn_repro.verdicts.selection import sweeps_of
@@ -85,22 +86,35 @@ def test_only_a_head_that_gains_reproduces_a_claim(tmp_path, has_bn):
 
 
 def test_figures_are_drawn_of_what_there_is(tmp_path):
-    assert [figure.draw(tmp_path, TIER) for figure in STUDY.figures] == [None] * 4
+    assert {figure.draw(tmp_path, TIER) for figure in STUDY.figures} == {None}
     write_sweep(tmp_path, f"text_head/{TIER}", "none", 0, usable=2)
     write_sweep(tmp_path, f"text_head/{TIER}", "batch", 0, usable=3)
-    rates, steps, inputs, table = (figure.draw(tmp_path, TIER) for figure in STUDY.figures)
-    assert isinstance(rates, Drawn) and len(rates.runs) == 2 * len(LEARNING_RATES) and inputs is table is None
+    drawn = {figure.name: figure.draw(tmp_path, TIER) for figure in STUDY.figures}
+    rates, steps = drawn["text-rates"], drawn["text-steps"]
+    assert isinstance(rates, Drawn) and len(rates.runs) == 2 * len(LEARNING_RATES)
+    assert {name for name, content in drawn.items() if content} == {"text-rates", "text-steps", "text-heads"}
+    assert [row[:2] for row in drawn["text-heads"].content[1:]] == [("1,000 labels", label) for label in ("without BN", "with BN")]
     assert isinstance(steps, Drawn) and [run.config["norm"] for run in steps.runs] == ["none", "batch"]
     writer = RunWriter(tmp_path / f"text_language_model/{TIER}/none-s0")
     writer.begin({}, ENVIRONMENT)
     writer.finish({"status": FINISHED, "perplexity": 41.25, "perplexity_trigram": 85.0, "perplexity_unigram": 700.0})
     writer.close()
-    assert STUDY.figures[3].draw(tmp_path, TIER).content[1] == ("AWD-LSTM", "41.2")
+    assert STUDY.figures[-1].draw(tmp_path, TIER).content[1] == ("AWD-LSTM", "41.2")
+
+
+def test_steps_are_counted_where_all_arrive():
+    class Trained:
+        def __init__(self, accuracies):
+            self.accuracies = accuracies
+
+        def column(self, name):
+            return np.arange(len(self.accuracies)), np.array(self.accuracies)
+
+    assert steps_in_a_cell([Trained([0.5, 0.7]), Trained([0.5, 0.6, 0.9])], 60) == "1.21"  # smoothed: 50, 60 and 50, 55, 66.7
+    assert steps_in_a_cell([Trained([0.5, 0.7]), Trained([0.5, 0.5])], 60) == "-"
 
 
 def test_the_heads_inputs_are_drawn_from_both_arms(tmp_path):
-    from bn_repro.studies.text_classifier.figures import FIRST_INPUT, SECOND_INPUT, figure_inputs
-
     class Recorded:
         activations = {"step": np.arange(3), **{f"{site}/percentiles": np.zeros((3, 3)) for site in (FIRST_INPUT, SECOND_INPUT)}}
 

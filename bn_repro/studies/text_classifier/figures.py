@@ -9,10 +9,14 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import PercentFormatter
 
 from bn_repro.figures.style import STYLES, Arm, columns_of, draw_over_seeds, new_figure
+from bn_repro.measures.accuracy import steps_to_reach
+from bn_repro.measures.drift import BEFORE_NORM, drift
 from bn_repro.records.record import Run
 from bn_repro.studies.study import Drawn
 from bn_repro.studies.text_classifier.measures import CHANCE, accuracy, at_best_rate
+from bn_repro.verdicts.numbers import in_a_cell, number
 from bn_repro.verdicts.selection import Sweep, runs_in, runs_of, sweeps_of
+from bn_repro.verdicts.statistics import Mean
 
 FROZEN = (
     ("100 labels", "text_head_100", "words_100"),
@@ -23,6 +27,7 @@ HEADS = (*FROZEN, ("fine-tuned, 1,000 labels", "text_fine_tuning", "words_1000")
 NORMS = (("without BN", "none"), ("with BN", "batch"), ("with layer norm", "layer"))
 WITHOUT_NORM = (("standardized, without BN", "head_standardized"), ("no dropout, twice the steps, without BN", "head_long"))
 WORDS = "text_bag_of_words"
+SHARE = 0.9  # of the way from chance to where the head without a norm ends: what steps are counted to
 FIRST_INPUT, SECOND_INPUT = "head.blocks.0/before_norm", "head.blocks.1/before_norm"
 
 
@@ -90,6 +95,46 @@ def figure_steps(panels: Sequence[tuple[str, Sequence[Arm]]]) -> Drawing:
     return figure
 
 
+def tabulate_heads(root: Path, tier: str) -> Drawn | None:
+    """List what each head reaches at its best learning rate, and in how many steps, beside the bag of words."""
+    rows, runs = [("labels", "head", "learning rate", "accuracy, %", "steps")], []
+    for title, experiment, words in HEADS:
+        found = {label: list(at_best_rate(root, f"{experiment}/{arm}", tier).values()) for label, arm in (*NORMS, *WITHOUT_NORM)}
+        plain = found["without BN"]
+        if not plain or not found["with BN"]:
+            continue
+        target = CHANCE + SHARE * (float(np.mean(list(map(accuracy, plain)))) - CHANCE)
+        for label, of_arm in found.items():
+            if of_arm:
+                rates = sorted({run.config["train.lr"] for run in of_arm})
+                reached = in_a_cell(Mean(list(map(accuracy, of_arm))))
+                rows.append((title, label, ", ".join(f"{rate:g}" for rate in rates), reached, steps_in_a_cell(of_arm, target)))
+        baseline = list(runs_of(root, f"{WORDS}/{words}", tier).values())
+        if baseline:
+            rows.append((title, "bag of words", "-", in_a_cell(Mean(list(map(accuracy, baseline)))), "-"))
+        runs += [*(run for of_arm in found.values() for run in of_arm), *baseline]
+    return Drawn(tuple(rows), runs) if runs else None
+
+
+def steps_in_a_cell(runs: Sequence[Run], target: float) -> str:
+    """Write the mean number of steps to a target, where every run arrives."""
+    steps = [steps_to_reach(run, target) for run in runs]
+    return "-" if None in steps else number(float(np.mean(steps)))  # type: ignore[arg-type]
+
+
+def tabulate_drift(root: Path, tier: str) -> Drawn | None:
+    """List how far the distributions of what both layers of the head read move while the encoder is fine-tuned."""
+    found = {label: list(at_best_rate(root, f"text_fine_tuning/{norm}", tier).values()) for label, norm in NORMS[:2]}
+    if not all(found.values()):
+        return None
+    rows = [("head", "learning rate", "pooled outputs of the encoder", "inputs of the second layer")]
+    for label, runs in found.items():
+        moved = np.array([drift(run.activations, BEFORE_NORM)["kolmogorov_smirnov_to_final"] for run in runs])  # (seeds, layers)
+        rates = sorted({run.config["train.lr"] for run in runs})
+        rows.append((label, ", ".join(f"{rate:g}" for rate in rates), *(in_a_cell(Mean(list(column))) for column in moved.T[:2])))
+    return Drawn(tuple(rows), [run for runs in found.values() for run in runs])
+
+
 def draw_legend_below(figure: Drawing, axes: Sequence[Axes]) -> None:
     """Name each line once that any of the panels has."""
     lines = {line.get_label(): line for axis in axes for line in axis.get_legend_handles_labels()[0]}
@@ -113,8 +158,8 @@ def figure_inputs(arms: Sequence[Arm]) -> Drawing:
         for label, runs in arms:
             steps = runs[0].activations["step"]
             values = np.stack([run.activations[f"{site}/percentiles"] for run in runs])  # (seeds, rows, percentiles)
-            for number in range(values.shape[2]):
-                draw_over_seeds(axis, label, steps, values[:, :, number])
+            for which in range(values.shape[2]):
+                draw_over_seeds(axis, label, steps, values[:, :, which])
         axis.set(xlabel="training steps")
         axis.set_title(title, fontsize=10, loc="left")
     axes[0].set_ylabel("15, 50 and 85 percentiles")
