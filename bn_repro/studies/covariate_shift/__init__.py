@@ -26,6 +26,7 @@ class Picture(NamedTuple):
     name: str
     title: str
     caption: str
+    alt: str
     draw: Callable[[Sequence[Arm]], Drawing]
     num_arms: int
 
@@ -35,6 +36,7 @@ PICTURES = (
         "training",
         "training, with BN, without, and with noise",
         f"Left: the training loss since the last measurement. {SEEDS} Right: final test accuracy, by Algorithm 2 where there is BN.",
+        "A curve of the loss over steps per arm, and a dot per seed and arm at its final accuracy.",
         figure_training,
         4,
     ),
@@ -43,6 +45,7 @@ PICTURES = (
         "the inputs of every nonlinearity over training",
         "The 15, 50 and 85 percentiles over all units, on one fixed batch of test images, of the first seed. The axis leaves out the 2 % "
         "of them that are farthest out.",
+        "A panel per layer: with BN the median stays near 0 and the band keeps its width, without BN both move in the first steps.",
         figure_percentiles,
         2,
     ),
@@ -50,6 +53,7 @@ PICTURES = (
         "ridges",
         "histograms over training",
         "The inputs of nonlinearities of layers spread over the depth, at steps of training from below upwards, of the first seed.",
+        "Histograms one above the other, panels without BN above those with: with BN they keep their place and width more.",
         figure_ridges,
         2,
     ),
@@ -58,6 +62,7 @@ PICTURES = (
         "drift of every layer",
         "How far each layer's distribution is from its final one at each record: 0 is the same, 1 has nothing in common; means over seeds. "
         "Without BN both rows are the same.",
+        "Heat maps of layers over steps, before the norm and after it: dark where far from the end, which with noise is nearly everywhere.",
         figure_drift,
         3,
     ),
@@ -66,6 +71,7 @@ PICTURES = (
         "gradient shift",
         "How far a layer's gradient G moves when all layers below make their step, to G', on the same batch; the median over the measured "
         f"layers but the first. {SEEDS}",
+        "Three panels over steps: the norm of the difference, the same over the gradient, the cosine; bands of all arms overlap.",
         figure_gradient_shift,
         3,
     ),
@@ -74,6 +80,7 @@ PICTURES = (
         "the landscape along the gradient",
         "At half to four times the learning rate along the gradient of a training batch: lowest to highest loss, lowest to highest change "
         "of the gradient, the largest such change over its distance; means over seeds.",
+        "Three panels over steps: the loss, the gradient's change and its smoothness; those with BN and without overlap.",
         figure_landscape,
         2,
     ),
@@ -82,6 +89,7 @@ PICTURES = (
         "singular values of layer Jacobians",
         "Of the map from a layer's input to its norm's output, at the end of training, for one example, of the measured layers whose "
         f"singular values are all known. The dotted line is 1. {SEEDS}",
+        "A panel per measured layer: singular values by percentile on a logarithmic axis, from far below 1 to above it.",
         figure_spectra,
         2,
     ),
@@ -89,6 +97,7 @@ PICTURES = (
         "depth",
         "magnitudes against depth",
         f"Activations before the norm and the loss's gradients in them, of a training batch: untrained, and last measured. {SEEDS}",
+        "Activations above, gradients below, untrained on the left: there gradients of the first layers are larger with BN.",
         figure_depth,
         2,
     ),
@@ -123,7 +132,7 @@ STUDY = Study(
                 name=f"covariate-shift-{network.suffix}-{picture.name}",
                 title=f"{network.name[0].upper()}{network.name[1:]}: {picture.title}",
                 caption=picture.caption,
-                alt=f"{network.name[0].upper()}{network.name[1:]}: {picture.title}.",
+                alt=f"{network.name[0].upper()}{network.name[1:]}. {picture.alt}",
                 draw=of_arms(picture.draw, [(label, f"{network.experiment}/{norm}") for label, norm in ARMS[: picture.num_arms]]),
                 experiments=(network.experiment,),
             )
