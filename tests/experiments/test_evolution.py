@@ -137,6 +137,14 @@ def test_any_number_of_ranks_ends_the_same(tmp_path, whole, num):
     assert contents(config) == whole[1]
 
 
+@pytest.mark.parametrize("arguments", [("evolution_curves", "arm=ga_none"), ("policy_diversity", "norm=batch")], ids=" ".join)
+def test_two_ranks_end_as_one_with_the_other_algorithm_and_with_a_probe(tmp_path, arguments):
+    alone, shared = smoke(tmp_path / "alone", *arguments), smoke(tmp_path / "shared", *arguments)
+    evolution.run(alone)
+    assert codes(start_ranks(run_here, shared, num=2)) == [0, 0]
+    assert contents(shared) == contents(alone)
+
+
 SMOKE = "experiment=evolution_curves/smoke"
 
 
