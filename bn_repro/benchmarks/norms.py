@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from bn_repro import norms
 from bn_repro.benchmarks.timing import Comparison, Work, ratios
 from bn_repro.networks import NormalizedTanh, SigmoidMLP
+from bn_repro.norms.virtual_batch_norm import taking_reference
 from bn_repro.probes.step_cost import bytes_kept
 
 SHAPES = ((60, 100), (32, 64, 14, 14))  # of a layer of the sigmoid network, of one of the small Inception
@@ -32,6 +33,8 @@ def compare_norms(rounds: int, repeats: int = 20, device: str = "cpu", settle: W
         compared["tanh(h) / ||tanh(h)||"] = NormalizedTanh(), with_tanh, "batch norm, then tanh"
         for name, (norm, other, beside) in compared.items():
             if name in VIRTUAL:
+                alone = ratios(reference_pass(norm, x_ref, repeats), forward(other, x, repeats), rounds, settle)
+                yield Comparison(f"{name} {shape}, reference pass of {REFERENCE_SIZE} alone", f"{beside}, forward", alone, 0)
                 norms.keep_reference(norm, x_ref)
             label = f"{name} {shape}"
             yield Comparison(f"{label}, forward", beside, ratios(forward(norm, x, repeats), forward(other, x, repeats), rounds, settle), 0)
@@ -50,6 +53,15 @@ def compare_norms(rounds: int, repeats: int = 20, device: str = "cpu", settle: W
 
 def built(name: str, x: Tensor) -> nn.Module:
     return norms.build_norm(name, x.shape[1], x.dim() - 2, 1e-5, 0.1)
+
+
+def reference_pass(norm: nn.Module, x_ref: Tensor, repeats: int) -> Work:
+    def work() -> None:
+        for _ in range(repeats):
+            with taking_reference(norm):
+                norm(x_ref)
+
+    return work
 
 
 def forward(norm: nn.Module, x: Tensor, repeats: int) -> Work:
