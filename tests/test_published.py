@@ -268,14 +268,6 @@ def test_the_readme_shows_the_published_results():
     assert numbers_now == pytest.approx(numbers, rel=0.02)
 
 
-def test_the_protocol_names_every_experiment_that_has_not_run():
-    protocol = (ROOT / "results" / "PROTOCOL.md").read_text()
-    (named,) = re.findall(r"NOT RUN in tier `long` yet: ([^.]*)\.", protocol)
-    of_long = {name.partition("/")[0] for name in experiments("long")}
-    published = {path.name.partition(".")[0] for path in (PUBLISHED / "long" / files.PUBLISHED_RUNS).iterdir()}
-    assert set(re.findall(r"`(\w+)`", named)) == of_long - published
-
-
 def test_the_readme_counts_the_rows_that_quick_answers():
     rows = headline_rows(built("quick"))
     answered = sum(row.verdict != NOT_RUN for row in rows)
