@@ -1,4 +1,4 @@
-"""Write down at which commit each claim's rule was last changed: python scripts/rules.py [--means-the-same]"""
+"""Write down at which commit each claim's rule was last changed: python scripts/rules.py [--means-the-same [--but CLAIM ...]]"""
 
 import argparse
 import subprocess
@@ -19,6 +19,7 @@ def parse() -> argparse.Namespace:
     description = "Write down at which commit each claim's rule was last changed. Commit the rules first, then this file, then run."
     parser = Parser(description=description)
     parser.add_argument("--means-the-same", action="store_true", help="the code changed in form alone; commits stay")
+    parser.add_argument("--but", nargs="+", default=[], metavar="CLAIM", help="claims of which --means-the-same is not true")
     return parser.parse_args()
 
 
@@ -29,8 +30,15 @@ def main(arguments: argparse.Namespace) -> int:
     if git("status", "--porcelain", "--untracked-files=no", "bn_repro"):
         print("error: bn_repro/ has changes that are not committed; commit the rules first", file=sys.stderr)
         return 2
+    unknown = set(arguments.but) - {claim.id for claim in CLAIMS}
+    if unknown or (arguments.but and not arguments.means_the_same):
+        print(
+            f"error: --but {min(unknown)}: there is no such claim" if unknown else "error: --but goes with --means-the-same",
+            file=sys.stderr,
+        )
+        return 2
     before = read(ROOT)
-    after = updated(before, CLAIMS, git("rev-parse", "HEAD"), arguments.means_the_same)
+    after = updated(before, CLAIMS, git("rev-parse", "HEAD"), arguments.means_the_same, arguments.but)
     files.write_atomically(ROOT / files.RULES, files.as_json(after))
     changed = sum(before.get(id) != row for id, row in after.items())
     print(f"{changed} of {len(after)} rules changed, in {files.RULES}")

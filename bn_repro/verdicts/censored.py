@@ -42,7 +42,11 @@ class Ratio:
 
     @property
     def value(self) -> float:
-        return middle_of(self.log_lows, self.log_highs)
+        """Return the mean; infinite where every ratio has a low bound alone, not a number where every one has a high bound alone."""
+        has_low, has_high = np.isfinite(self.log_lows).any(), np.isfinite(self.log_highs).any()
+        if has_low and has_high:
+            return middle_of(self.log_lows, self.log_highs)
+        return math.inf if has_low else math.nan
 
     @property
     def low(self) -> float:

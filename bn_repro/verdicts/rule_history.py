@@ -9,7 +9,7 @@ import sys
 import textwrap
 import tokenize
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,15 +92,17 @@ def read(root: Path) -> dict[str, dict[str, str]]:
     return read_rules(path) if path.exists() else {}
 
 
-def updated(history: dict[str, dict[str, str]], claims: Sequence[Claim], commit: str, means_the_same: bool) -> dict[str, dict[str, str]]:
+def updated(
+    history: dict[str, dict[str, str]], claims: Sequence[Claim], commit: str, means_the_same: bool, but: Collection[str] = ()
+) -> dict[str, dict[str, str]]:
     """Return the history with a row for each claim: `commit` where what decides it has changed.
 
     Args:
-        means_the_same: the change is one of form alone, so that commits stay.
+        means_the_same: the change is one of form alone, so that commits stay; `but` those of some claims.
     """
     rows = {}
     for claim in claims:
         before, now = history.get(claim.id), fingerprint(claim)
-        is_kept = before is not None and (before["fingerprint"] == now or means_the_same)
+        is_kept = before is not None and (before["fingerprint"] == now or (means_the_same and claim.id not in but))
         rows[claim.id] = {"fingerprint": now, "commit": before["commit"] if before is not None and is_kept else commit}
     return rows

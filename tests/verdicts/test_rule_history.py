@@ -80,6 +80,7 @@ def test_a_changed_rule_gets_the_new_commit_and_one_of_form_alone_keeps_its_own(
     assert updated(history, [changed], "second", means_the_same=False)[CLAIM.id]["commit"] == "second"
     kept = updated(history, [changed], "second", means_the_same=True)[CLAIM.id]
     assert kept["commit"] == "first" and kept["fingerprint"] == fingerprint(changed)
+    assert updated(history, [changed], "second", means_the_same=True, but=[CLAIM.id])[CLAIM.id]["commit"] == "second"
 
 
 def test_every_rule_is_written_down_as_it_is():

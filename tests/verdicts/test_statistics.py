@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from bn_repro.verdicts.censored import GridRatio, Ratio
+from bn_repro.verdicts.rules import NOT_REPRODUCED, REPRODUCED, Above
 from bn_repro.verdicts.statistics import Mean, Share, q_values
 
 T_2, T_4 = 4.302652729911275, 2.7764451051977934  # Student's t, 97.5 %, 2 and 4 degrees of freedom
@@ -78,7 +79,10 @@ def test_all_censored():
     never = Ratio([0.0] * 5, [math.inf] * 5)
     assert (never.low, never.high, never.p_above(1), never.p_below(1)) == (0, math.inf, 1, 1) and math.isnan(never.value)
     no_subject = Ratio([0.0] * 5, [0.3, 0.4, 0.3, 0.4, 0.3])
-    assert no_subject.low == 0 and 0.3 < no_subject.high < 0.5 and no_subject.p_below(1) < 1e-4
+    assert no_subject.low == 0 and 0.3 < no_subject.high < 0.5 and no_subject.p_below(1) < 1e-4 and math.isnan(no_subject.value)
+    no_reference = Ratio([2.0, 2.5, 2.2, 2.1, 3.0], [math.inf] * 5)
+    assert no_reference.value == no_reference.high == math.inf and no_reference.low > 1.8
+    assert Above(1, 14.8).verdict(no_reference) == REPRODUCED and Above(1, 14.8).verdict(no_subject) == NOT_REPRODUCED
 
 
 def test_a_grid_of_spacing_3_decides_by_the_signs_of_six_seeds():
