@@ -131,6 +131,12 @@ def test_negative_controls_say_reproduced_as_seldom_as_chance_allows(tier):
 
 
 @pytest.mark.parametrize("tier", TIERS)
+def test_controls_of_what_has_run_have_run(tier):
+    rows = json.loads((PUBLISHED / tier / files.CLAIMS).read_text())
+    assert [row["id"] for row in rows if row["verdict"] != NOT_RUN and row["control_verdict"] == NOT_RUN] == []
+
+
+@pytest.mark.parametrize("tier", TIERS)
 def test_no_answer_denies_runs_that_are_there(tier):
     for chapter in built(tier, has_figures=False).chapters:
         assert chapter.in_words != NO_RUNS or all(answer.verdict == NOT_RUN for answer in chapter.answers), chapter.study.name

@@ -99,13 +99,13 @@ def judge(claim: Claim, selected: Selected, tier: str, rule_commit: str | None =
 def control_verdict(claim: Claim, selected: Selected, paired_seeds: set[int]) -> str | None:
     """Judge the negative control: its lowest seed beside the reference's lowest, and so on.
 
-    Of an arm that the claim compares, those seeds are the control that are in no pair, if it has such.
+    Of an arm that is compared, by the claim or by the control, those seeds are the control that are in no pair, if it has such.
     """
     if claim.control is None:
         return None
     stands_for_reference = claim.control_reference or claim.reference
     reference, control = (selected(claim.select, arm) for arm in (stands_for_reference, claim.control))
-    if claim.control in (claim.reference, claim.subject):
+    if claim.control in (claim.reference, claim.subject, stands_for_reference):
         control = {seed: found for seed, found in control.items() if seed not in paired_seeds} or control
     if claim.control == stands_for_reference:
         reference = {seed: found for seed, found in reference.items() if seed not in control}
