@@ -19,7 +19,7 @@ def answer_in_words(answers: Answers) -> str:
         higher, at_paper = (in_words(answers[f"fig3-best-bn_baseline{base.suffix}"]) for base in (TUNED, PAPERS_RATE))
         said.append(
             f"To 95 % of the plain network's accuracy BN-Baseline needs {in_words(baseline)} fewer steps (the paper, to all of it: 2.3) "
-            f"and ends {higher} higher (at the paper's rate {at_paper})."
+            f"and ends {higher} higher, at the paper's rate {at_paper}."
         )
     at_bases = ((x5, "at 5 times the best rate without BN"), (at_papers_rate, "at 5 times the paper's"))
     fewer = [f"{in_words(answer)} fewer steps {base}" for answer, base in at_bases if answer.verdict != NOT_RUN]
