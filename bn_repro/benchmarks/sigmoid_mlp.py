@@ -71,7 +71,7 @@ def our_loop(config: Config, images: Images, steps: int, has_probe: bool) -> Wor
     shown = progress.running[0] = RunProgress("benchmark")
 
     def poll() -> None:
-        shown.update(state.step, settings.steps, None)
+        shown.update(state.step, settings.steps, "-")
         progress.refresh()
 
     def measure(step: int, train_loss: float | None) -> None:
