@@ -7,7 +7,9 @@ from made_up_records import ENVIRONMENT
 from bn_repro.figures.style import as_svg
 from bn_repro.records.record import FINISHED
 from bn_repro.records.writing import RunWriter
-from bn_repro.studies.depth import DEPTHS, NONLINEARITIES, STUDY, cells_of, table_of_depths
+from bn_repro.studies.depth import STUDY
+from bn_repro.studies.depth.figures import table_of_depths
+from bn_repro.studies.depth.measures import DEPTHS, NONLINEARITIES, cells_of
 from bn_repro.verdicts.judging import judge_all
 from bn_repro.verdicts.rules import NOT_REPRODUCED, NOT_RUN, REPRODUCED
 
