@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from functools import partial
 
 from bn_repro.launcher.signals import leave_on_signals
 
@@ -53,19 +53,19 @@ def main(arguments: argparse.Namespace) -> int:
     from bn_repro.dashboard.contents import contents_of
     from bn_repro.experiments.tracking import NOT_LOGGED_IN, is_logged_in, reason_of
 
-    def build(of_entity: str) -> Sequence:
-        if arguments.runs:
-            return [sweep.build_sweep(of_entity, project, arguments.runs)]
-        return dashboard.build(of_entity, project, contents)
-
-    contents = contents_of(tier, RUNS, REPORTS / tier)
-    if not contents.experiments:
-        contents = contents_of(tier, PUBLISHED / tier / PUBLISHED_RUNS, PUBLISHED / tier, only_mirrored=False)
-    if not contents.experiments and not arguments.runs:
-        print(f"error: no records of tier {tier}; ./scripts/reproduce.sh --tier {tier} makes them", file=sys.stderr)
-        return 2
+    build: dashboard.Build
+    if arguments.runs:
+        build = partial(sweep.build, project=project, runs=arguments.runs)
+    else:
+        contents = contents_of(tier, RUNS, REPORTS / tier)
+        if not contents.experiments:
+            contents = contents_of(tier, PUBLISHED / tier / PUBLISHED_RUNS, PUBLISHED / tier, only_mirrored=False)
+        if not contents.experiments:
+            print(f"error: no records of tier {tier}; ./scripts/reproduce.sh --tier {tier} makes them", file=sys.stderr)
+            return 2
+        build = partial(dashboard.build, project=project, contents=contents)
     try:
-        made = build(entity or "")
+        made = build("")  # of no entity, so that no server is asked
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

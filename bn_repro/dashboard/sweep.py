@@ -15,8 +15,8 @@ from bn_repro.records.own import is_own
 from bn_repro.records.record import Run
 
 
-def build_sweep(entity: str, project: str, runs: Sequence[Run]) -> wr.Report:
-    """Build the report; each setting of the knobs is a group, whose lines are means over seeds.
+def build(entity: str, project: str, runs: Sequence[Run]) -> list[wr.Report]:
+    """Build the report, alone in a list; each setting of the knobs is a group, whose lines are means over seeds.
 
     Raises:
         ValueError: the runs differ in no knob.
@@ -33,7 +33,7 @@ def build_sweep(entity: str, project: str, runs: Sequence[Run]) -> wr.Report:
     )
     title = f"Sweep of {', '.join(knobs)}: {', '.join(dict.fromkeys(run.address.split('/')[0] for run in runs))}"
     blocks = [wr.PanelGrid(runsets=[runset], panels=in_rows(sweep_panels(runs, knobs)))]
-    return wr.Report(entity=entity, project=project, title=title, blocks=blocks, width="fluid")
+    return [wr.Report(entity=entity, project=project, title=title, blocks=blocks, width="fluid")]
 
 
 def groups_of(runs: Sequence[Run]) -> list[str]:

@@ -67,7 +67,7 @@ class Besides:
         whole = variance + self.variance
         if self.freedom is None or whole == 0:
             return freedom
-        return int(whole**2 / (variance**2 / freedom + self.variance**2 / self.freedom))
+        return max(min(freedom, self.freedom), int(whole**2 / (variance**2 / freedom + self.variance**2 / self.freedom)))
 
 
 def student_limit(values: np.ndarray, side: int, besides: Besides) -> float:

@@ -14,8 +14,7 @@ from bn_repro.experiments.wandb_names import as_wandb_row
 from bn_repro.records.writing import RunWriter
 
 wr = pytest.importorskip("wandb_workspaces.reports.v2", reason="the extra dashboard is not installed")
-from bn_repro.dashboard import dashboard  # noqa: E402
-from bn_repro.dashboard.sweep import build_sweep  # noqa: E402
+from bn_repro.dashboard import dashboard, sweep  # noqa: E402
 
 SCRIPT = "scripts/dashboard.py"
 LATER = {
@@ -142,7 +141,7 @@ def write_sweep(root):
 
 def test_a_sweep_of_a_users_own_has_a_report(tmp_path):
     names = write_sweep(tmp_path)
-    report = build_sweep("", "bn-repro", find_all(tmp_path))
+    (report,) = sweep.build("", "bn-repro", find_all(tmp_path))
     (grid,) = (block for block in report.blocks if isinstance(block, wr.PanelGrid))
     (runset,) = grid.runsets
     assert (
