@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -63,7 +64,7 @@ def playing(emulators: Emulators, network: PolicyConfig, precision: str, decisio
 
     def work() -> None:
         for place in range(len(emulators)):
-            population.load(place, object(), lambda place=place: policy.initial_genome(place))
+            population.load(place, object(), partial(policy.initial_genome, place))
         reset(emulators)
         for _ in range(decisions):
             act(emulators, population.decide(emulators.observations))

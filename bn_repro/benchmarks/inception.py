@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from bn_repro.benchmarks.timing import Comparison, Work, ratios
 from bn_repro.config import Config
+from bn_repro.config.images import InceptionConfig, of_images
 from bn_repro.data.images import Batches, Images
 from bn_repro.networks import Inception, build_network
 from bn_repro.networks.inception_weights import match_reductions
@@ -26,14 +27,15 @@ def compare_inception(config: Config, images: Images, rounds: int, steps: int = 
         config: of a run with BN.
         steps: training steps of one round.
     """
-    ours = build_network(config.network, images.shape, NUM_CLASSES, config.seed)
+    data, settings = of_images(config)
+    ours = build_network(settings, images.shape, NUM_CLASSES, config.seed)
     theirs = written_plainly(ours, config)
     x, y = images.between(0, config.train.batch_size)
     same = itertools.repeat((x, y))
     found = ratios(training(theirs, config, itertools.repeat((x.contiguous(), y)), steps), training(ours, config, same, steps), rounds)
     yield Comparison("forward, backward and step", "NCHW, branch by branch", found, 1.25, is_speedup=True)
 
-    batches = Batches(images, config.train.batch_size, config.seed, config.data.crop_padding, config.data.has_flips)
+    batches = Batches(images, config.train.batch_size, config.seed, data.crop_padding, data.has_flips)
     ours_with_data = training(ours, config, map(batches.at, itertools.count()), steps)
     found = ratios(training(theirs, config, loaded_plainly(images, config), steps), ours_with_data, rounds)
     yield Comparison("the same with its data", "... and a DataLoader of PIL images", found, 1.3, is_speedup=True)
@@ -50,7 +52,9 @@ def compare_inception(config: Config, images: Images, rounds: int, steps: int = 
 
 def written_plainly(network: Inception, config: Config) -> Inception:
     """Return the network of the same weights with a layer for each branch, torch's own batch norms, in NCHW."""
-    settings = dataclasses.replace(config.network, merge_reductions=False)
+    _, settings = of_images(config)
+    assert isinstance(settings, InceptionConfig)
+    settings = dataclasses.replace(settings, merge_reductions=False)
     plain = build_network(settings, (3, 32, 32), NUM_CLASSES, config.seed).to(memory_format=torch.contiguous_format)
     plain.load_state_dict(match_reductions(network.state_dict(), plain))
     for name, module in list(plain.named_modules()):
@@ -92,8 +96,9 @@ def loaded_plainly(images: Images, config: Config) -> Iterator[tuple[Tensor, Ten
     """Yield batches without end from a DataLoader in this process, since both sides have one thread."""
     from torchvision import transforms
 
-    steps = [transforms.RandomCrop(images.shape[-1], config.data.crop_padding), transforms.RandomHorizontalFlip(), transforms.ToTensor()]
-    if images.mean is not None:
+    padding = of_images(config)[0].crop_padding
+    steps = [transforms.RandomCrop(images.shape[-1], padding), transforms.RandomHorizontalFlip(), transforms.ToTensor()]
+    if images.mean is not None and images.std is not None:
         steps.append(transforms.Normalize(images.mean.tolist(), images.std.tolist()))
     loader = DataLoader(PilImages(images, transforms.Compose(steps)), config.train.batch_size, shuffle=True, drop_last=True)
     while True:

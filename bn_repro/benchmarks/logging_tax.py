@@ -16,6 +16,7 @@ from torch.utils.hooks import RemovableHandle
 from bn_repro.benchmarks.memory import in_a_process_of_its_own, peak_megabytes
 from bn_repro.benchmarks.timing import Comparison, Work, ratios_beside
 from bn_repro.config import Config, WandbConfig
+from bn_repro.config.images import of_images
 from bn_repro.data.images import Batches, Images
 from bn_repro.experiments.tracking import start_wandb
 from bn_repro.networks import build_network
@@ -39,7 +40,7 @@ def compare_logging(config: Config, images: Images, rounds: int, slices: int, st
     batches = batches_of(config, images, num=20)
     with ExitStack() as stack:
         bare, again, often, seldom, naive, watched = (
-            build_network(config.network, images.shape, NUM_CLASSES, config.seed) for _ in range(6)
+            build_network(of_images(config)[1], images.shape, NUM_CLASSES, config.seed) for _ in range(6)
         )
         stack.enter_context(ActivationRecorder(often, every=10))
         stack.enter_context(ActivationRecorder(seldom, every=100))
@@ -59,7 +60,8 @@ def compare_logging(config: Config, images: Images, rounds: int, slices: int, st
 
 
 def batches_of(config: Config, images: Images, num: int) -> list[Batch]:
-    batches = Batches(images, config.train.batch_size, config.seed, config.data.crop_padding, config.data.has_flips)
+    data, _ = of_images(config)
+    batches = Batches(images, config.train.batch_size, config.seed, data.crop_padding, data.has_flips)
     return [batches.at(step) for step in range(num)]
 
 
@@ -147,7 +149,7 @@ def megabytes_added(config: Config, shape: tuple[int, ...], steps: int = 100) ->
 
 def peak_of_training(config: Config, shape: tuple[int, ...], steps: int, is_recorded: bool) -> float:
     torch.set_num_threads(1)
-    network = build_network(config.network, shape, NUM_CLASSES, config.seed)
+    network = build_network(of_images(config)[1], shape, NUM_CLASSES, config.seed)
     x = torch.randn((config.train.batch_size, *shape), generator=torch.Generator().manual_seed(0))
     work = training(network, config, [(x, torch.arange(len(x)) % NUM_CLASSES)], steps)
     with ActivationRecorder(network, every=10) if is_recorded else nullcontext() as recorder:
@@ -159,7 +161,7 @@ def peak_of_training(config: Config, shape: tuple[int, ...], steps: int, is_reco
 
 def rank_errors_after(config: Config, images: Images, steps: int) -> dict[str, tuple[np.ndarray, np.ndarray, float]]:
     """Train for so many steps and return `rank_errors` of the next pass."""
-    network = build_network(config.network, images.shape, NUM_CLASSES, config.seed)
+    network = build_network(of_images(config)[1], images.shape, NUM_CLASSES, config.seed)
     *batches, last = batches_of(config, images, steps + 1)
     training(network, config, batches, steps)()
     return rank_errors(network, last[0])
@@ -190,5 +192,5 @@ def rank_error(values: np.ndarray, estimate: float, percentile: float) -> float:
 
     An estimate that several values equal has all their ranks, of which the nearest counts.
     """
-    share_below, share_up_to = np.mean(values < estimate), np.mean(values <= estimate)
-    return float(max(share_below - percentile / 100, percentile / 100 - share_up_to, 0))
+    share_below, share_up_to = float(np.mean(values < estimate)), float(np.mean(values <= estimate))
+    return max(share_below - percentile / 100, percentile / 100 - share_up_to, 0.0)

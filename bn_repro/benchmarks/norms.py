@@ -47,8 +47,8 @@ def compare_norms(rounds: int, repeats: int = 20, device: str = "cpu", settle: W
         both = [SigmoidMLP(28 * 28, 10, norm=norm).to(device) for norm in (name, "batch")]
         if name in VIRTUAL:
             norms.keep_reference(both[0], reference)
-        works = (step(network, images, repeats) for network in both)
-        yield Comparison(f"{name}, a step of the sigmoid network", "batch norm", ratios(*works, rounds, settle), 0)
+        ours, theirs = (step(network, images, repeats) for network in both)
+        yield Comparison(f"{name}, a step of the sigmoid network", "batch norm", ratios(ours, theirs, rounds, settle), 0)
 
 
 def built(name: str, x: Tensor) -> nn.Module:

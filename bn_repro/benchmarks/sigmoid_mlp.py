@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from bn_repro import norms
 from bn_repro.benchmarks.timing import Comparison, Work, ratios
 from bn_repro.config import Config
+from bn_repro.config.images import of_images
 from bn_repro.data.images import Batches, Images
 from bn_repro.launcher.progress import Progress, RunProgress
 from bn_repro.networks import build_network
@@ -61,7 +62,7 @@ def bare_loop(images: Images, norm: str, lr: float, steps: int) -> Work:
 
 
 def our_loop(config: Config, images: Images, steps: int, has_probe: bool) -> Work:
-    network = build_network(config.network, (28, 28), NUM_CLASSES, config.seed)
+    network = build_network(of_images(config)[1], (28, 28), NUM_CLASSES, config.seed)
     state = TrainState(network, torch.optim.SGD(network.parameters(), lr=config.train.lr))
     batches = Batches(images, config.train.batch_size, config.seed)
     probe = ActivationProbe(network, sites_around(network), config.probe.percentiles, config.probe.num_units, config.probe.histogram_bins)

@@ -19,7 +19,10 @@ from bn_repro.benchmarks.memory import in_a_process_of_its_own
 from bn_repro.benchmarks.norms import compare_norms
 from bn_repro.benchmarks.sigmoid_mlp import compare_sigmoid_mlp
 from bn_repro.benchmarks.timing import Comparison
-from bn_repro.data.images import load_images
+from bn_repro.config import Config
+from bn_repro.config.evolution import EvolutionConfig
+from bn_repro.config.images import of_images
+from bn_repro.data.images import Images, load_images
 from bn_repro.launcher.grids import configs_of
 
 SIGMOID_MLP, INCEPTION, EVOLUTION = "mnist_sigmoid/long", "inception_agreement/long", "evolution_curves/long"
@@ -30,31 +33,29 @@ def measure(subjects: Collection[str], rounds: int) -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     console = Console()
-    cpu = torch.device("cpu")
     if "sigmoid_mlp" in subjects:
-        arms = {config.norm: config for config in configs_of(SIGMOID_MLP)}
-        rows = compare_sigmoid_mlp(arms, load_images(arms["none"].data, cpu)[0], rounds)
+        arms = {config.norm: config for config in trainings_of(SIGMOID_MLP)}
+        rows = compare_sigmoid_mlp(arms, training_images(arms["none"]), rounds)
         show(f"sigmoid network, {rounds} rounds in turn, one thread", rows, console)
     if "inception" in subjects:
-        config = next(config for config in configs_of(INCEPTION) if config.arm == "bn_x5")
-        rows = compare_inception(config, load_images(config.data, cpu)[0], rounds)
+        config = next(config for config in trainings_of(INCEPTION) if config.arm == "bn_x5")
+        rows = compare_inception(config, training_images(config), rounds)
         show(f"small Inception, {rounds} rounds in turn, one thread", rows, console)
     if "norms" in subjects:
         show(f"norms, {rounds} rounds in turn, one thread", compare_norms(rounds), console)
     if "evolution" in subjects:
-        for config in {config.game.name: config for config in configs_of(EVOLUTION)}.values():
-            title = f"{config.game.name}, {frames_per_second(config):,.0f} frames a second on one core by the emulators alone"
-            show(f"{title}, {max(1, rounds // 5)} rounds in turn", compare_playing(config, max(1, rounds // 5)), console)
-        for config in {config.arm: config for config in configs_of(EVOLUTION) if config.train.steps}.values():
-            peak = in_a_process_of_its_own(peak_of_a_generation, config)
-            print(
-                f"{config.arm}, {evolution.LARGE_POPULATION:,} policies: {peak:,.0f} MB at the peak (at most {evolution.MAX_MEGABYTES:,})"
-            )
+        runs = [run for run in configs_of(EVOLUTION) if isinstance(run, EvolutionConfig)]
+        for run in {run.game.name: run for run in runs}.values():
+            title = f"{run.game.name}, {frames_per_second(run):,.0f} frames a second on one core by the emulators alone"
+            show(f"{title}, {max(1, rounds // 5)} rounds in turn", compare_playing(run, max(1, rounds // 5)), console)
+        for run in {run.arm: run for run in runs if run.train.steps}.values():
+            peak = in_a_process_of_its_own(peak_of_a_generation, run)
+            print(f"{run.arm}, {evolution.LARGE_POPULATION:,} policies: {peak:,.0f} MB at the peak (at most {evolution.MAX_MEGABYTES:,})")
     if "logging" in subjects:
-        mlp = next(config for config in configs_of(SIGMOID_MLP) if config.norm == "batch")
-        inception = next(config for config in configs_of(INCEPTION) if config.arm == "bn_x5")
+        mlp = next(config for config in trainings_of(SIGMOID_MLP) if config.norm == "batch")
+        inception = next(config for config in trainings_of(INCEPTION) if config.arm == "bn_x5")
         for name, config, num, steps in (("sigmoid network", mlp, rounds, 100), ("small Inception", inception, max(1, rounds // 3), 10)):
-            images = load_images(config.data, cpu)[0]
+            images = training_images(config)
             show(f"logging in {name}, {num} rounds in turn, one thread", compare_logging(config, images, num, 10, steps), console)
             show_rank_errors(f"percentiles 15, 50, 85 in {name} after 50 steps", rank_errors_after(config, images, 50))
         print(f"the recorder adds {megabytes_added(inception, images.shape):.0f} MB to the small Inception (at most {MAX_MEGABYTES})")
@@ -66,6 +67,14 @@ def measure(subjects: Collection[str], rounds: int) -> None:
         print("Inception on a GPU: NOT RUN, there is none here")
     if "mistake" in subjects:
         print(f"a mistake on the command line is answered in {statistics.median(mistake_seconds() for _ in range(5)):.2f} s (at most 1)")
+
+
+def trainings_of(experiment: str) -> list[Config]:
+    return [config for config in configs_of(experiment) if isinstance(config, Config)]
+
+
+def training_images(config: Config) -> Images:
+    return load_images(of_images(config)[0], torch.device("cpu"))[0]
 
 
 def show(title: str, rows: Iterable[Comparison], console: Console) -> None:

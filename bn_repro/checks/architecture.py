@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from bn_repro.config import VIRTUAL_NORMS, Config, NetworkConfig
 from bn_repro.config.images import ImageNetworkConfig, InceptionConfig, SigmoidMLPConfig
-from bn_repro.config.text import AwdLstmConfig, LanguageModelConfig, TextClassifierConfig
+from bn_repro.config.text import AwdLstmConfig, LanguageModelConfig, TextClassifierConfig, TextDataConfig
 
 MODULES = ("3a", "3b", "3c", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
 HALVING = ("3c", "4e")  # neither a 1x1 convolution nor a projection
@@ -95,6 +95,7 @@ def largest_weight(config: Config, image_shape: tuple[int, ...]) -> int:
         sizes.append(3 * network.embedding * network.head_width)
     if isinstance(network, AwdLstmConfig) and not getattr(network, "is_frozen", False):
         widths = [network.embedding, *[network.hidden] * (network.num_layers - 1), network.embedding]
+        assert isinstance(config.data, TextDataConfig)
         sizes += [config.data.vocabulary_size * network.embedding, *(4 * o * max(i, o) for i, o in zip(widths, widths[1:]))]
     return max(sizes)
 

@@ -11,7 +11,7 @@ from bn_repro.checks.values import shown, told
 from bn_repro.config import BATCH_STATISTIC_NORMS, VIRTUAL_NORMS, Config, DataConfig, NetworkConfig
 from bn_repro.config.images import ImageDataConfig, ImageNetworkConfig, InceptionConfig
 from bn_repro.config.schemas import NETWORKS
-from bn_repro.config.text import TextDataConfig
+from bn_repro.config.text import BagOfWordsConfig, LanguageModelConfig, TextClassifierConfig, TextDataConfig
 
 STREAMING = ("language_model", "bag_of_words")  # networks of which a batch is not so many examples
 CADENCES = ("every", "gradient_shift_every", "landscape_every", "jacobian_every", "magnitudes_every", "step_cost_every")
@@ -62,8 +62,10 @@ def check_together(config: Config) -> None:
     if isinstance(data, ImageDataConfig) != isinstance(network, ImageNetworkConfig):
         raise ValueError(f"network={network.name} cannot read data.name={data.name}")
     if isinstance(network, ImageNetworkConfig):
+        assert isinstance(data, ImageDataConfig)
         check_images(data, network)
     else:
+        assert isinstance(data, TextDataConfig) and isinstance(network, BagOfWordsConfig | LanguageModelConfig | TextClassifierConfig)
         network.check(data)
     check_examples(config)
     if not getattr(network, "has_layer_groups", False):
@@ -130,7 +132,9 @@ def num_training(config: Config) -> int:
 
 
 def num_evaluated(data: DataConfig) -> int:
-    return data.validation_size if data.evaluate_on == "validation" else EXAMPLES[data.name].num_test or data.test_size
+    if data.evaluate_on == "validation":
+        return data.validation_size
+    return data.test_size if isinstance(data, TextDataConfig) else EXAMPLES[data.name].num_test
 
 
 def check_images(data: ImageDataConfig, network: ImageNetworkConfig) -> None:
@@ -147,7 +151,7 @@ def check_images(data: ImageDataConfig, network: ImageNetworkConfig) -> None:
             raise ValueError(f"data.{name}={value} has no effect on data.name={data.name}")
     if is_folder and data.image_size is None:
         raise ValueError("data.name=image_folder needs data.image_size")
-    shape = (3, data.image_size, data.image_size) if is_folder else EXAMPLES[data.name].shape
+    shape = EXAMPLES[data.name].shape if data.image_size is None else (3, data.image_size, data.image_size)
     if data.crop_padding >= shape[-1]:
         raise ValueError(f"data.crop_padding={data.crop_padding} shifts images of {shape[-1]} pixels out of sight")
     if data.binarize_at is not None and data.colour_jitter:
@@ -215,9 +219,9 @@ def without_effect(config: Config) -> Iterator[tuple[str, str]]:
     data, network, train, probe = config.data, config.network, config.train, config.probe
     if train.schedule == "constant":
         yield "train.final_lr_ratio", "with train.schedule=constant"
-    if getattr(network, "init", "gaussian") != "gaussian":
+    if isinstance(network, ImageNetworkConfig) and network.init != "gaussian":
         yield "network.init_std", f"with network.init={network.init}"
-    if getattr(network, "init", None) == "gaussian":
+    if isinstance(network, ImageNetworkConfig) and network.init == "gaussian":
         yield "network.init_gain", "with network.init=gaussian"
     if train.schedule != "slanted_triangular":
         yield "train.warmup", f"with train.schedule={train.schedule}"

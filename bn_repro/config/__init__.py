@@ -5,7 +5,7 @@ This file and the command line's checks load no torch, so that a mistake is answ
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 TIERS = ("smoke", "quick", "long", "gpu", "imagenet")
 DATASETS = ("mnist", "fashion_mnist", "cifar10", "synthetic", "synthetic_colour", "image_folder", "imdb", "synthetic_text")
@@ -37,6 +37,11 @@ def knob(
     """Declare a field without default: low <= value <= high, above < value < below, or one of the choices."""
     bounds = {"low": low, "high": high, "above": above, "below": below}
     return field(metadata={"meaning": meaning, **bounds, "choices": choices, "unit": unit, "changes_result": changes_result})
+
+
+def group() -> Any:
+    """Declare a field that holds knobs of its own."""
+    return field()
 
 
 @dataclass
@@ -155,6 +160,10 @@ class RunConfig:
     device: str = knob("torch device")
     threads: int = knob("CPU threads of a run", low=1, high=1_024, unit="threads", changes_result=False)
     results_folder: str = knob("where runs are recorded", changes_result=False)
+    if TYPE_CHECKING:  # each kind has its own
+        network: Any = group()
+        train: Any = group()
+        wandb: WandbConfig = group()
 
     @property
     def kind(self) -> str:
@@ -185,12 +194,12 @@ class RunConfig:
 class Config(RunConfig):
     """A run that trains a network on examples."""
 
-    data: DataConfig = field()
-    network: NetworkConfig = field()
-    train: TrainConfig = field()
-    base: BaseConfig = field()
-    probe: ProbeConfig = field()
-    wandb: WandbConfig = field()
+    data: DataConfig = group()
+    network: NetworkConfig = group()
+    train: TrainConfig = group()
+    base: BaseConfig = group()
+    probe: ProbeConfig = group()
+    wandb: WandbConfig = group()
 
     @property
     def kind(self) -> str:

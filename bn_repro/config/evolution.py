@@ -1,8 +1,8 @@
 """The knobs of evolution: a game of Atari, a policy, evolution strategies or the deep genetic algorithm, and how diversity is measured."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from bn_repro.config import LARGEST_RATE, MOST, PRECISIONS, RunConfig, WandbConfig, knob
+from bn_repro.config import LARGEST_RATE, MOST, PRECISIONS, RunConfig, WandbConfig, group, knob
 
 POLICIES = ("es_policy", "ga_policy")
 POLICY_NORMS = ("none", "batch", "virtual_batch", "layer")
@@ -82,11 +82,11 @@ class DiversityConfig:
 class EvolutionConfig(RunConfig):
     """A run that evolves policies for a game."""
 
-    game: GameConfig = field()
-    network: PolicyConfig = field()
-    train: EvolutionTrainConfig = field()
-    probe: DiversityConfig = field()
-    wandb: WandbConfig = field()
+    game: GameConfig = group()
+    network: PolicyConfig = group()
+    train: EvolutionTrainConfig = group()
+    probe: DiversityConfig = group()
+    wandb: WandbConfig = group()
 
     @property
     def kind(self) -> str:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bn_repro.config import INITS, MOST, NONLINEARITIES, STEMS, DataConfig, NetworkConfig, knob
+from bn_repro.config import INITS, MOST, NONLINEARITIES, STEMS, Config, DataConfig, NetworkConfig, knob
 
 
 @dataclass
@@ -74,3 +74,9 @@ class InceptionConfig(ImageNetworkConfig):
         "side of the maps of module 5b, if its norms take each activation by itself", low=1, high=1_024, unit="pixels"
     )
     merge_reductions: bool = knob("run the 1x1 convolutions of one input as one")
+
+
+def of_images(config: Config) -> tuple[ImageDataConfig, ImageNetworkConfig]:
+    """Return the data and the network of a training on images."""
+    assert isinstance(config.data, ImageDataConfig) and isinstance(config.network, ImageNetworkConfig)
+    return config.data, config.network

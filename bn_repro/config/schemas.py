@@ -27,7 +27,7 @@ def knobs_of(schema: type, prefix: str = "") -> dict[str, Field]:
         if one.type in KINDS:
             found |= {knob: each for kind in KINDS[one.type].values() for knob, each in knobs_of(kind, f"{name}.").items()}
         else:
-            found |= knobs_of(one.type, f"{name}.") if is_dataclass(one.type) else {name: one}
+            found |= knobs_of(one.type, f"{name}.") if isinstance(one.type, type) and is_dataclass(one.type) else {name: one}
     return found
 
 

@@ -26,3 +26,14 @@ class Examples(Protocol):
 
     def in_batches(self, batch_size: int, rank: int = 0, num_ranks: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield all in turn: of every batch the part of one rank; the last one may have none."""
+
+
+class Indexed(Examples, Protocol):
+    """Examples of which any can be had in any order."""
+
+    @property
+    def labels(self) -> Tensor:
+        """Return (N,)."""
+
+    def at(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the examples of these places as one batch."""

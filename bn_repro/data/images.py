@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bn_repro.config.images import ImageDataConfig
+from bn_repro.data.examples import Indexed
 from bn_repro.data.fetch import fetch
 
 NUM_CLASSES = 10
@@ -85,7 +86,7 @@ class Batches:
 
     def __init__(
         self,
-        images: Images,
+        images: Indexed,
         batch_size: int,
         seed: int,
         crop_padding: int = 0,
@@ -115,6 +116,7 @@ class Batches:
             index = index[self.part]
         if not (self.crop_padding or self.has_flips or self.colour_jitter):
             return self.images.at(index)
+        assert isinstance(self.images, Images)
         random = np.random.default_rng([self.seed, epoch, position])
         shifts = random.integers(-self.crop_padding, self.crop_padding + 1, (2, self.batch_size))[:, self.part]
         is_flipped = random.random(self.batch_size)[self.part] < (0.5 if self.has_flips else 0)

@@ -5,11 +5,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
 from bn_repro.baselines.bag_of_words import predictions
 from bn_repro.checks.runs import check
 from bn_repro.config import Config
+from bn_repro.config.text import BagOfWordsConfig, TextDataConfig
 from bn_repro.data.reviews import labelled
 from bn_repro.data.text import load_reviews
 from bn_repro.experiments.environment import environment
@@ -51,12 +53,14 @@ def run(config: Config, report: Report = lambda *_: None, is_stopping: Callable[
 
 
 def _fit_and_measure(config: Config, writer: RunWriter, mirror: Mirror, report: Report, is_stopping: Callable[[], bool]) -> dict[str, Any]:
-    started, penalties = time.monotonic(), config.network.penalties
-    reviews, num_dropped = load_reviews(config.data)
-    training = reviews["training"].take(labelled(reviews["training"].labels, config.data.num_labels, config.seed))
-    asked = [reviews["validation"], reviews[config.data.evaluate_on]]
-    best, accuracy, is_correct = -1.0, None, None
-    fits = predictions(training.texts, training.labels, [part.texts for part in asked], config.network.max_words, penalties)
+    started, data, network = time.monotonic(), config.data, config.network
+    assert isinstance(data, TextDataConfig) and isinstance(network, BagOfWordsConfig)
+    penalties = network.penalties
+    reviews, num_dropped = load_reviews(data)
+    training = reviews["training"].take(labelled(reviews["training"].labels, data.num_labels, config.seed))
+    asked = [reviews["validation"], reviews[data.evaluate_on]]
+    best, accuracy, is_correct = -1.0, None, np.empty(0, bool)
+    fits = predictions(training.texts, training.labels, [part.texts for part in asked], network.max_words, penalties)
     for step, penalty in enumerate(penalties):
         report(step, len(penalties), accuracy)
         if is_stopping():

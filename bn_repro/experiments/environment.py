@@ -31,7 +31,7 @@ def available_device(name: str) -> torch.device:
 
 def environment(device: torch.device) -> dict[str, Any]:
     """Describe versions, commit and hardware."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)

@@ -39,11 +39,13 @@ def run(config: EvolutionConfig, report: Report = lambda *_: None, is_stopping: 
 class Evolution:
     """Evolve policies by the configured algorithm; a step is a generation."""
 
-    first_bad_step, status = None, FINISHED  # it cannot diverge: scores are ranked
+    first_bad_step: int | None = None  # it cannot diverge: scores are ranked
+    status = FINISHED
 
     def __init__(self, config: EvolutionConfig):
         torch.set_num_threads(config.threads)
-        self.config, self.step, self.latest = config, 0, None
+        self.config, self.step = config, 0
+        self.latest: float | None = None
         self.frames = self.num_episodes = 0  # of all generations, those that choose an elite included
         self.seconds = dict.fromkeys(PARTS, 0.0)  # of the generations that this process played
         self.last: dict[str, float] = {}  # what is recorded of the last generation
@@ -129,6 +131,7 @@ class Evolution:
 
     def keep_moments_of_parent(self) -> None:
         if self.config.network.norm == "batch":
+            assert self.x_ref is not None
             keep_moments(self.policy.express(self.algorithm.best.clone().to(self.x_ref.device)), self.x_ref)
 
     def row(self, poll: Poll) -> tuple[dict[str, Any], dict[str, np.ndarray] | None]:
@@ -139,12 +142,13 @@ class Evolution:
         num = train.final_episodes if self.step == train.steps else train.eval_episodes
         tasks = [Task(("score", self.step), lambda: best, seed_of(config.seed, Purpose.SCORE, number)) for number in range(num)]
         episodes = self.table.play(tasks, config.game.max_decisions, poll)
-        self.latest = float(episodes.scores.mean())
-        self.measured = {"score": self.latest, "scores": episodes.scores.tolist(), "actions": episodes.actions.sum(0).tolist()}
-        row = {"step": self.step, "frames": self.frames, "episodes": self.num_episodes, "score": self.latest, **self.last}
+        score = self.latest = float(episodes.scores.mean())
+        self.measured = {"score": score, "scores": episodes.scores.tolist(), "actions": episodes.actions.sum(0).tolist()}
+        row = {"step": self.step, "frames": self.frames, "episodes": self.num_episodes, "score": score, **self.last}
         row |= {"score_decisions": float(episodes.decisions.mean()), **self.algorithm.described()}
         if not config.probe.every or (self.step % config.probe.every and self.step != train.steps):
             return row, None
+        assert self.states is not None
         measures, arrays = diversity(self.policy, self.table, best, self.states, config.probe, config.seed, poll)
         return row | measures, arrays
 

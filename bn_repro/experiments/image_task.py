@@ -6,8 +6,10 @@ import torch
 from torch import nn
 
 from bn_repro.config import Config
-from bn_repro.data.image_folder import FolderBatches, load_image_folder
-from bn_repro.data.images import Batches, load_images
+from bn_repro.config.images import of_images
+from bn_repro.data.examples import Examples, TrainingBatches
+from bn_repro.data.image_folder import FolderBatches, FolderImages, load_image_folder
+from bn_repro.data.images import Batches, Images, load_images
 from bn_repro.experiments.predictions import predictions
 from bn_repro.experiments.tasks import Poll, Task
 from bn_repro.networks import build_network
@@ -27,14 +29,17 @@ def image_task(config: Config, device: torch.device) -> Task:
     Raises:
         OSError: the dataset is nowhere to be had.
     """
-    data, batch_size, seed = config.data, config.train.batch_size, config.seed
+    (data, settings), batch_size, seed = of_images(config), config.train.batch_size, config.seed
+    training: Examples
+    images: Images | FolderImages
+    batches: TrainingBatches
     if data.name == "image_folder":
-        training, images = load_image_folder(data, device)
-        batches = FolderBatches(training, batch_size, seed, rank(), num_ranks(), is_reshuffled=data.is_reshuffled)
+        training, images = in_folder, _ = load_image_folder(data, device)
+        batches = FolderBatches(in_folder, batch_size, seed, rank(), num_ranks(), is_reshuffled=data.is_reshuffled)
     else:
-        training, images = load_images(data, device)
+        training, images = in_memory, _ = load_images(data, device)
         batches = Batches(
-            training,
+            in_memory,
             batch_size,
             seed,
             data.crop_padding,
@@ -54,10 +59,11 @@ def image_task(config: Config, device: torch.device) -> Task:
             learnt = training.first(data.evaluate_training)
             measures["training_accuracy"] = evaluate(network, learnt, poll, data.evaluate_batch).accuracy
         if data.kept_predictions is not None:
+            assert isinstance(images, Images)
             kept = predictions(network, images.first(data.kept_predictions), data.crop_scales, data.evaluate_batch, poll)
             if rank() == 0:
                 files.write_atomically(run_folder(config) / files.PREDICTIONS, packed(kept))
         return measures
 
-    network = build_network(config.network, images.shape, data.num_classes, seed).to(device)
+    network = build_network(settings, images.shape, data.num_classes, seed).to(device)
     return Task(network, batches, images, closing_measures)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bn_repro.config import Config
+from bn_repro.config.text import TextClassifierConfig
 from bn_repro.data.text import Texts
 from bn_repro.data.vocabulary import PADDING
 from bn_repro.networks.awd_lstm import AwdLstm
@@ -35,6 +36,7 @@ def language_model_run(config: Config) -> Run:
         ValueError: it is not there, not complete, no language model's, does not fit the classifier, or (`Damaged`) lacks a file
             or has one that is not what it wrote.
     """
+    assert isinstance(config.network, TextClassifierConfig) and config.network.encoder is not None
     address, is_frozen = config.network.encoder, config.network.is_frozen
     run = Run(Path(config.results_folder) / address)
     if not run.is_complete:

@@ -1,12 +1,14 @@
 """What probes add to a run's record: activations, and what internal covariate shift and its rivals look like before a step."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from bn_repro.config import Config, ProbeConfig
+from bn_repro.config.images import of_images
 from bn_repro.data.examples import TrainingBatches
 from bn_repro.networks import build_network
 from bn_repro.probes import (
@@ -84,11 +86,12 @@ def measures_before_step(state: TrainState, batches: TrainingBatches, probe_x: T
 
 def without_norms(config: Config, x: Tensor) -> nn.Module:
     """Build the configured network without norms and dropout, and with tanh in place of Goldberg's."""
-    changes = {"norm": "none", "drop_rate": 0.0, "has_lrn": False}
-    if config.network.nonlinearity == "normalized_tanh":
+    _, network = of_images(config)
+    changes: dict[str, Any] = {"norm": "none", "drop_rate": 0.0, "has_lrn": False}
+    if network.nonlinearity == "normalized_tanh":
         changes["nonlinearity"] = "tanh"
-    names = {field.name for field in dataclasses.fields(config.network)}
-    settings = dataclasses.replace(config.network, **{name: value for name, value in changes.items() if name in names})
+    names = {field.name for field in dataclasses.fields(network)}
+    settings = dataclasses.replace(network, **{name: value for name, value in changes.items() if name in names})
     with torch.random.fork_rng([]):  # what a build draws is not training's
         return build_network(settings, tuple(x.shape[1:]), config.data.num_classes, config.seed).to(x.device)
 

@@ -37,11 +37,15 @@ class Work(Protocol):
         max_bytes: more than a checkpoint of the state can have.
     """
 
-    step: int
     latest: float | None
-    status: str
-    first_bad_step: int | None
     max_bytes: int
+
+    @property
+    def step(self) -> int: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def first_bad_step(self) -> int | None: ...
 
     def as_plain(self) -> dict[str, Any]:
         """Return the state as tensors and plain values, for a checkpoint; all ranks call it."""

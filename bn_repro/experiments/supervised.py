@@ -45,7 +45,8 @@ class Supervised:
     """Train the configured network on the configured data."""
 
     def __init__(self, config: Config):
-        self.config, self.latest, self.is_at_chance = config, None, False
+        self.config, self.is_at_chance = config, False
+        self.latest: float | None = None
         self.state, self.task = build(config)
         self.max_bytes = max_bytes_of(self.state.network)
         self.watched = self.task.examples.first(config.data.evaluate_size)
@@ -90,10 +91,11 @@ class Supervised:
         """Return the metrics before a step and, where the probe is due, what it records."""
         config, network = self.config, self.state.network
         with pooled_statistics(network):
-            self.latest, loss, _ = self.task.evaluate(network, self.watched, poll, config.data.evaluate_batch)
+            accuracy, loss, _ = self.task.evaluate(network, self.watched, poll, config.data.evaluate_batch)
+        self.latest = accuracy
         is_judged = config.train.stop_at_chance is not None and config.train.stop_at_chance <= step < config.train.steps
-        self.is_at_chance = is_judged and self.latest < AT_CHANCE / config.data.num_classes
-        row = {"step": step, "train_loss": train_loss, "accuracy": self.latest, "loss": loss, "bias_norm": bias_norm(network)}
+        self.is_at_chance = is_judged and accuracy < AT_CHANCE / config.data.num_classes
+        row = {"step": step, "train_loss": train_loss, "accuracy": accuracy, "loss": loss, "bias_norm": bias_norm(network)}
         row |= measures_before_step(self.state, self.task.batches, self.probe_x, config)
         if not (config.probe.every and (step % config.probe.every == 0 or step == config.train.steps)):
             return row, None
@@ -102,6 +104,7 @@ class Supervised:
         return row, arrays
 
     def final(self, poll: Poll) -> tuple[dict[str, Any], np.ndarray | None]:
+        assert self.latest is not None
         measures, is_correct = final_measures(self.state, self.task, self.config, self.latest, poll)
         return {"num_parameters": sum(p.numel() for p in self.state.network.parameters())} | measures, is_correct
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from bn_repro.baselines.ngrams import NGrams
 from bn_repro.config import Config
-from bn_repro.config.text import AwdLstmConfig, TextClassifierConfig
+from bn_repro.config.text import AwdLstmConfig, LanguageModelConfig, TextClassifierConfig, TextDataConfig
 from bn_repro.data.images import Batches
 from bn_repro.data.reviews import Reviews, labelled
 from bn_repro.data.text import Features, NextTokens, Texts, Windows, load_reviews, standardized
@@ -39,8 +39,9 @@ def language_model_task(config: Config, device: torch.device) -> Task:
         OSError: the dataset is nowhere to be had.
     """
     data, network, batch_size = config.data, config.network, config.train.batch_size
+    assert isinstance(data, TextDataConfig) and isinstance(network, LanguageModelConfig)
     reviews, num_dropped = load_reviews(data)
-    vocabulary = from_first_rank(lambda: own_vocabulary(config, reviews["training"]))
+    vocabulary = from_first_rank(lambda: own_vocabulary(config, data.vocabulary_size, reviews["training"]))
     texts = {part: as_tokens(reviews[part], vocabulary, data.max_tokens, device) for part in reviews}
     held_out = texts[data.evaluate_on]
 
@@ -52,7 +53,7 @@ def language_model_task(config: Config, device: torch.device) -> Task:
             }
             if rank() == 0:
                 write_features(features, run_folder(config))
-        counted, heard = ([t.cpu().numpy() for t in (own.tokens, own.starts)] for own in (texts["training"], held_out))
+        counted, heard = ((own.tokens.cpu().numpy(), own.starts.cpu().numpy()) for own in (texts["training"], held_out))
         perplexities = {name: NGrams(*counted, vocabulary.get_vocab_size(), n).perplexity(*heard) for name, n in NGRAM_ORDERS.items()}
         return {
             "perplexity": math.exp(loss) if loss < LARGEST_EXPONENT else math.inf,
@@ -80,8 +81,12 @@ def text_classifier_task(config: Config, device: torch.device) -> Task:
         ValueError: the language model does not fit, or there are not so many labels.
     """
     data, network, seed = config.data, config.network, config.seed
+    assert isinstance(data, TextDataConfig) and isinstance(network, TextClassifierConfig)
     run = language_model_run(config) if network.encoder else None
+    training: Features | Texts
+    held_out: Features | Texts
     if network.is_frozen:
+        assert run is not None
         x, labels = read_features(run, "training")
         chosen = torch.from_numpy(labelled(labels.numpy(), data.num_labels, seed))
         training = Features(x[chosen].to(device), labels[chosen].to(device))
@@ -92,24 +97,24 @@ def text_classifier_task(config: Config, device: torch.device) -> Task:
     else:
         reviews, _ = load_reviews(data)
         from_encoder = read_vocabulary(run.folder / files.VOCABULARY) if run else None
-        vocabulary = from_first_rank(lambda: own_vocabulary(config, reviews["training"], from_encoder))
+        vocabulary = from_first_rank(lambda: own_vocabulary(config, data.vocabulary_size, reviews["training"], from_encoder))
         encoder = build_encoder(network, vocabulary.get_vocab_size(), seed)
         if run:
             load_encoder(encoder, run)
-        chosen = reviews["training"].take(labelled(reviews["training"].labels, data.num_labels, seed))
-        training = as_tokens(chosen, vocabulary, data.max_tokens, device)
+        read = reviews["training"].take(labelled(reviews["training"].labels, data.num_labels, seed))
+        training = as_tokens(read, vocabulary, data.max_tokens, device)
         held_out = as_tokens(reviews[data.evaluate_on], vocabulary, data.max_tokens, device)
         model = TextClassifier(encoder, build_head(PoolingClassifier, network, data.num_classes, seed), network.window)
     batches = Batches(training, config.train.batch_size, seed, rank=rank(), num_ranks=num_ranks())
     return Task(model.to(device), batches, held_out, lambda *_: {"num_training_texts": len(training)})
 
 
-def own_vocabulary(config: Config, training: Reviews, given: "Tokenizer | None" = None) -> "Tokenizer":
+def own_vocabulary(config: Config, size: int, training: Reviews, given: "Tokenizer | None" = None) -> "Tokenizer":
     """Return the vocabulary that the run keeps; at its beginning keep the given one, or learn one."""
     path = run_folder(config) / files.VOCABULARY
     if path.exists():
         return read_vocabulary(path)
-    vocabulary = given or learn_vocabulary(training.texts, config.data.vocabulary_size)
+    vocabulary = given or learn_vocabulary(training.texts, size)
     files.write_atomically(path, vocabulary.to_str(pretty=True).encode())
     return vocabulary
 

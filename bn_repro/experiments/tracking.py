@@ -95,7 +95,7 @@ def start_wandb(
             run = wandb.init(
                 project=settings.project,
                 entity=settings.entity,
-                mode=mode,
+                mode=mode,  # type: ignore[arg-type]
                 dir=settings.folder,
                 id=wandb_id(address),
                 resume="allow" if mode == "online" and not is_anew else None,

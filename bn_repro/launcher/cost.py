@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from bn_repro.config import Config
+from bn_repro.config.images import of_images
 
 FLOPS_OF_A_MULTIPLY_ADD = 2
 PASSES = 3  # forward, and a gradient in the inputs and in the weights of every layer, each as much
@@ -39,8 +40,10 @@ def multiply_adds(config: Config) -> int:
 
     from bn_repro.networks import build_network
 
-    shape = (3, config.data.image_size, config.data.image_size)
+    data, settings = of_images(config)
+    assert data.image_size is not None
+    shape = (3, data.image_size, data.image_size)
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        network = build_network(config.network, shape, config.data.num_classes, config.seed)
+        network = build_network(settings, shape, data.num_classes, config.seed)
         network(torch.zeros(1, *shape))
     return counter.get_total_flops() // 2

@@ -3,9 +3,9 @@
 import copy
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any
 
@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bn_repro.checks.runs import check
 from bn_repro.checks.values import LONGEST_NAME, nearest, shown
-from bn_repro.config import Config, RunConfig, walk
+from bn_repro.config import Config, RunConfig, group, walk
 from bn_repro.config.evolution import EvolutionConfig
 from bn_repro.config.schemas import DATA, NETWORKS, RUNS
 from bn_repro.records.files import SHIPPED
@@ -36,12 +36,12 @@ CONTROLS = "controls"  # of an experiment file: further grids, since one of Hydr
 class ComposedTraining(Config):
     """What Hydra composes: the knobs of a run, and an experiment's further grids, which are no run's."""
 
-    controls: list[dict[str, str]] = field()
+    controls: list[dict[str, str]] = group()
 
 
 @dataclass
 class ComposedEvolution(EvolutionConfig):
-    controls: list[dict[str, str]] = field()
+    controls: list[dict[str, str]] = group()
 
 
 def register_schema() -> None:
@@ -50,11 +50,12 @@ def register_schema() -> None:
     OmegaConf.register_new_resolver("times", lambda factor, value: factor * value, replace=True)
     OmegaConf.register_new_resolver("power", lambda value, exponent: value**exponent, replace=True)
     store = ConfigStore.instance()
-    for kind, schema in (("supervised", ComposedTraining), ("evolution", ComposedEvolution)):
-        store.store(group="kind", name=f"{kind}_schema", package="_global_", node=schema)
-    for group, schemas in (("data", DATA), ("network", NETWORKS)):
+    for kind, composed in (("supervised", ComposedTraining), ("evolution", ComposedEvolution)):
+        store.store(group="kind", name=f"{kind}_schema", package="_global_", node=composed)
+    groups: tuple[tuple[str, Mapping[str, type]], ...] = (("data", DATA), ("network", NETWORKS))
+    for part, schemas in groups:
         for name, schema in schemas.items():
-            store.store(group=group, name=f"{name}_schema", node=schema)
+            store.store(group=part, name=f"{name}_schema", node=schema)
 
 
 @contextmanager
@@ -207,7 +208,8 @@ def needed_run(config: RunConfig) -> str | None:
 
 def with_needed_runs(configs: Sequence[RunConfig]) -> list[RunConfig]:
     """Add those runs of other experiments that some start from."""
-    missing = {needed_run(config) for config in configs} - {address_of(config) for config in configs} - {None}
+    needed = {address for config in configs if (address := needed_run(config))}
+    missing = needed - {address_of(config) for config in configs}
     owners = sorted({address.rpartition("/")[0] for address in missing})
     return [*(config for name in owners for config in configs_of(name) if address_of(config) in missing), *configs]
 
@@ -242,11 +244,11 @@ def parent_and_key(composed: DictConfig, name: str) -> tuple[DictConfig, str]:
 
 def knob_names(composed: DictConfig) -> list[str]:
     names: list[str] = []
-    for name in composed:
+    for name in map(str, composed):
         if name == CONTROLS:
             continue
         node = composed._get_node(name)
-        names += [f"{name}.{part}" for part in knob_names(node)] if isinstance(node, DictConfig) else [str(name)]
+        names += [f"{name}.{part}" for part in knob_names(node)] if isinstance(node, DictConfig) else [name]
     return names
 
 

@@ -57,17 +57,22 @@ def help_text() -> str:
 
 def knob_sections() -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """Yield (title, rows) of the knobs; of data and network those that all kinds have, then those of each kind."""
-    parts = [one for one in fields(Config) if is_dataclass(one.type)]
-    own = [one for one in fields(EvolutionConfig) if is_dataclass(one.type) and one.name not in SHARED]
-    yield "knobs: of the whole run", rows_of("", {one.name: one for one in fields(Config) if one not in parts})
-    for part in parts:
-        common = knobs_of(part.type)
-        yield f"knobs: {TITLES.get(part.name, part.name)}", rows_of(f"{part.name}.", common)
-        for kind, schema in KINDS.get(part.type, {}).items():
-            special = {name: one for name, one in knobs_of(schema).items() if name not in common or one.metadata != common[name].metadata}
-            yield f"knobs: {part.name}{'=' if part.type is NetworkConfig else ' of '}{kind}", rows_of(f"{part.name}.", special)
-    for part in own:
-        yield f"knobs: {part.name} with kind=evolution", rows_of(f"{part.name}.", knobs_of(part.type))
+    parts = parts_of(Config)
+    yield "knobs: of the whole run", rows_of("", {one.name: one for one in fields(Config) if one.name not in parts})
+    for part, schema in parts.items():
+        common = knobs_of(schema)
+        yield f"knobs: {TITLES.get(part, part)}", rows_of(f"{part}.", common)
+        for kind, own in KINDS.get(schema, {}).items():
+            special = {name: one for name, one in knobs_of(own).items() if name not in common or one.metadata != common[name].metadata}
+            yield f"knobs: {part}{'=' if schema is NetworkConfig else ' of '}{kind}", rows_of(f"{part}.", special)
+    for part, schema in parts_of(EvolutionConfig).items():
+        if part not in SHARED:
+            yield f"knobs: {part} with kind=evolution", rows_of(f"{part}.", knobs_of(schema))
+
+
+def parts_of(schema: type) -> dict[str, type]:
+    """Return the schema of each group of knobs, by its name."""
+    return {one.name: one.type for one in fields(schema) if isinstance(one.type, type) and is_dataclass(one.type)}
 
 
 def rows_of(prefix: str, knobs: Mapping[str, Field]) -> list[tuple[str, str]]:

@@ -53,6 +53,7 @@ def refuse_sources(config: RunConfig) -> None:
     for name, folder in config.sources:
         check_folder("data.folder", folder, is_written=False)
         if name == "image_folder":
+            assert isinstance(config, Config)
             refuse_image_folder(Path(folder), config.data.num_classes)
 
 
@@ -68,7 +69,7 @@ def refuse_training(config: Config) -> None:
         needed = BYTES_A_WEIGHT * largest_weight(config, EXAMPLES[config.data.name].shape)
         if needed > memory():
             sizes = {name: getattr(config.network, name, 0) for name in ("width", "hidden", "embedding", "head_width")}
-            name = max(sizes, key=sizes.get)
+            name = max(sizes, key=lambda name: sizes[name])
             limits = f"{needed / 1e9:_.0f} GB of memory for one matrix of weights, and there are {memory() / 1e9:.0f}"
             raise ValueError(f"network.{name}={sizes[name]} needs {limits}")
 

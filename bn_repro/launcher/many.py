@@ -116,8 +116,9 @@ class ManyRuns:
 
     def seconds_waiting(self) -> float | None:
         """Return the seconds that the waiting runs will take together; None if one has no estimate."""
-        known = [self.durations.of(config) for config in (*self.waiting, *self.busy) if not self._has_summary[address_of(config)]]
-        return None if None in known else sum(known)
+        waiting = [config for config in (*self.waiting, *self.busy) if not self._has_summary[address_of(config)]]
+        known = [seconds for config in waiting if (seconds := self.durations.of(config)) is not None]
+        return None if len(known) < len(waiting) else sum(known)
 
     def _come_back_to(self, config: RunConfig) -> None:
         self.busy.append(config)

@@ -103,22 +103,15 @@ class Progress:
         )
 
     def seconds_left(self) -> float | None:
-        left = [run.seconds_left for run in self.running.values()]
-        if self.waiting_seconds is None or None in left:
+        left = [seconds for run in self.running.values() if (seconds := run.seconds_left) is not None]
+        if self.waiting_seconds is None or len(left) < len(self.running):
             return None
         return max([(sum(left) + self.waiting_seconds) / self.jobs, *left])
 
     def table(self) -> Table:
         table = Table(title=self.headline() if self.total > 1 else None, box=None, pad_edge=False, title_justify="left")
-        for name, justify in (
-            ("run", "left"),
-            ("", "left"),
-            ("step", "right"),
-            ("rate", "right"),
-            ("left", "right"),
-            ("latest", "right"),
-        ):
-            table.add_column(name, justify=justify)
+        for name in ("run", "", "step", "rate", "left", "latest"):
+            table.add_column(name, justify="left" if name in ("run", "") else "right")
         for run in self.running.values():
             name, *cells = run.cells()
             table.add_row(name, ProgressBar(run.steps or 1, run.step, width=20), *cells)

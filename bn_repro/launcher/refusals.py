@@ -126,7 +126,8 @@ def fields_among(override: Override, kinds: Sequence[DictConfig]) -> list[Field]
 def parts_of(kind: DictConfig) -> dict[str, type]:
     """Return the schema of each part of a composed run."""
     nodes = {str(name): kind._get_node(name) for name in kind}
-    return {name: OmegaConf.get_type(node) for name, node in nodes.items() if isinstance(node, DictConfig)}
+    schemas = {name: OmegaConf.get_type(node) for name, node in nodes.items() if isinstance(node, DictConfig)}
+    return {name: schema for name, schema in schemas.items() if schema is not None}
 
 
 def described(kind: DictConfig) -> str:

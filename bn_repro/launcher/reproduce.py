@@ -1,6 +1,7 @@
 """Do every run of a tier, skip what is done, tell each study's verdicts as it ends, and last the first table."""
 
 import argparse
+import math
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from bn_repro.config import RunConfig
+from bn_repro.config import Config, RunConfig
 from bn_repro.data.fetch import check_image_folder, fetch
 from bn_repro.launcher.child import DONE, FAILED, INTERRUPTED, Outcome
 from bn_repro.launcher.grids import arm_of, configs_of, with_needed_runs
@@ -110,7 +111,7 @@ def asked_for(tier: str, only: str | None) -> tuple["Choice", list[RunConfig]]:
 
     def seconds_of(experiment: str) -> float:
         known = [estimated_seconds(config, PUBLISHED) for config in configs(experiment)]
-        return float("inf") if None in known else sum(known)
+        return sum(math.inf if seconds is None else seconds for seconds in known)
 
     choice = choose(tier, only, STUDIES, seconds_of)
     wanted = [config for name in choice.experiments for config in configs(name) if choice.arms is None or arm_of(config) in choice.arms]
@@ -150,7 +151,7 @@ def last_screen(tier: str, claims: frozenset[str] | None, has_all_claims: bool, 
         print(f"warning: left out: {damage}", file=sys.stderr)
     page = write_report(report, REPORTS / tier)
     for chapter in report.chapters if has_all_claims or claims is not None else ():
-        shown = [answer for answer in chapter.answers if has_all_claims or answer.id in claims]
+        shown = [answer for answer in chapter.answers if claims is None or has_all_claims or answer.id in claims]
         if shown:
             console.print(chapter_lines(chapter, shown))
     if claims is None:
@@ -193,7 +194,7 @@ def dry_run(configs: list[RunConfig], jobs: int, images_per_second: float | None
     if configs[0].tier == "imagenet":
         from bn_repro.launcher.cost import projected_cost
 
-        print("\n".join(projected_cost(configs, images_per_second)))
+        print("\n".join(projected_cost([config for config in configs if isinstance(config, Config)], images_per_second)))
     return 0
 
 

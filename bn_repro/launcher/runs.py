@@ -114,7 +114,8 @@ def run_many(
             if is_stopping():
                 for process, _ in many.processes.values():
                     process.terminate()  # to a run that is stopping already, a second signal means nothing
-            for receiver in multiprocessing.connection.wait(list(many.processes), timeout=SECONDS_BETWEEN_REPORTS):
+            ready = multiprocessing.connection.wait(list(many.processes), timeout=SECONDS_BETWEEN_REPORTS)
+            for receiver in [one for one in many.processes if one in ready]:
                 many.hear(receiver, is_stopping())
             if not (many.waiting and many.processes):
                 many.waiting, many.busy = many.waiting + many.busy, []

@@ -161,10 +161,10 @@ class SilentWriter:
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def ignore(self, *_: Any) -> None:
+    def ignore(self, *_: Any) -> Any:
         pass
 
-    begin = go_on = append = append_activations = keep_correct = sync = rewind = finish = close = ignore
+    begin = go_on = append = append_activations = keep_correct = sync = rewind = finish = close = extent = disagreement = ignore
 
 
 def whole_lines(content: bytes) -> list[bytes]:

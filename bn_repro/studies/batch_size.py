@@ -12,6 +12,7 @@ from matplotlib.ticker import PercentFormatter
 
 from bn_repro.figures.style import draw_over_seeds, new_figure
 from bn_repro.measures.accuracy import final_accuracy
+from bn_repro.records.record import Run
 from bn_repro.studies.learning_rates import at_best_lr, difference_at_best_lr
 from bn_repro.studies.study import NO_RUNS, Answers, Drawn, Figure, Study
 from bn_repro.verdicts.censored import Ratio
@@ -52,7 +53,7 @@ def sweeps_of_size(size: int, root: Path, arm: str, tier: str) -> dict[int, Swee
     return complete_by_seed(of_size, lambda name: float(name["lr"]))
 
 
-def sweeps_at_both_ends(root: Path, arm: str, tier: str) -> dict[int, dict[tuple[int, float], Sweep]]:
+def sweeps_at_both_ends(root: Path, arm: str, tier: str) -> dict[int, dict[tuple[int, float], Run]]:
     """Return by seed an arm's runs of the smallest and the largest size, by size and learning rate."""
     named = [found for found in named_runs(root, arm, tier, SIZED_NAME) if int(found[0]["size"]) in (SMALLEST, LARGEST)]
     return complete_by_seed(named, lambda name: (int(name["size"]), float(name["lr"])))
@@ -85,6 +86,10 @@ def best_rate(sweep: Sweep) -> tuple[float, float]:
     shift = (above - below) / (2 * curvature) if curvature > 0 else 0.0  # in spacings of the grid, within half of one
     rate = rates[best] * (rates[best + 1] / rates[best]) ** shift
     return rate, rate
+
+
+def lr_of_best(sweep: Sweep) -> float:
+    return max(sweep, key=lambda lr: final_accuracy(sweep[lr]))
 
 
 def ratio_of_best_rates(pairs: Sequence[tuple[Sweep, Sweep]]) -> Ratio:
@@ -141,7 +146,7 @@ def draw_sizes(of: Subject, root: Path, tier: str) -> Drawn | None:
     num_seeds = min(len(sweeps) for of_sizes in found.values() for sweeps in of_sizes)
     for label, of_sizes in found.items():
         accuracies = [[final_accuracy(run) for run in at_best_lr(sweeps)[:num_seeds]] for sweeps in of_sizes]
-        rates = [[max(sweep, key=lambda lr, sweep=sweep: final_accuracy(sweep[lr])) for sweep in sweeps[:num_seeds]] for sweeps in of_sizes]
+        rates = [[lr_of_best(sweep) for sweep in sweeps[:num_seeds]] for sweeps in of_sizes]
         for axis, values in zip(axes, (accuracies, rates)):
             draw_over_seeds(axis, label, np.array(of.sizes), np.array(values).T)
     for axis in axes:

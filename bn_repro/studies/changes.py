@@ -1,12 +1,14 @@
 """What does each change of section 4.2.1 bring: added alone to BN-Baseline, taken back alone from BN-x5?"""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from matplotlib.figure import Figure as Drawing
+import numpy as np
+from matplotlib.axes import Axes
 
 from bn_repro.figures.style import COLOURS, new_figure
-from bn_repro.measures.accuracy import accuracy_difference
+from bn_repro.measures.accuracy import accuracy_difference, final_accuracy
 from bn_repro.records.record import Run
 from bn_repro.studies.study import NO_RUNS, Answers, Drawn, Figure, Study
 from bn_repro.verdicts.claim import Claim
@@ -87,28 +89,48 @@ def gains(root: Path, tier: str) -> list[tuple[str, Mean | None, Mean | None, li
 
 
 def draw_gains(root: Path, tier: str) -> Drawn | None:
-    """Draw what each change gains, with intervals over seeds and images: added alone, and kept in BN-x5."""
+    """Draw a waterfall from each arm to the other: each change added alone to BN-Baseline, and taken back alone from BN-x5."""
     found = gains(root, tier)
-    if not any(added or kept for _, added, kept, _ in found):
+    ends = [[final_accuracy(run) for run in runs_with_overrides(root, arm, tier).values()] for arm in (BASELINE, BN_X5)]
+    added = [Step(f"+ {words}", mean.value, mean.low, mean.high) for words, mean, _, _ in found if mean]
+    lost = [Step(f"without: {words}", -mean.value, -mean.high, -mean.low) for words, _, mean, _ in found if mean]
+    if not (added and lost and all(ends)):
         return None
-    runs = {run.address: run for *_, of_change in found for run in of_change}
-    return Drawn(figure_gains([(words, added, kept) for words, added, kept, _ in found]), list(runs.values()))
-
-
-def figure_gains(found: list[tuple[str, Mean | None, Mean | None]]) -> Drawing:
-    figure, axes = new_figure(2, 9, 0.38 * len(found) + 1.2, sharex=True, sharey=True)
-    for number, (axis, title) in enumerate(zip(axes, ("added alone to BN-Baseline", "taken back alone from BN-x5: what is lost"))):
-        for place, row in enumerate(found):
-            mean = row[1 + number]
-            if mean is not None:
-                bounds = [[mean.value - mean.low], [mean.high - mean.value]]
-                axis.errorbar([mean.value], [place], xerr=bounds, fmt="o", color=COLOURS[number], capsize=3)
-        axis.axvline(0, color="#999999", linewidth=0.9)
-        axis.set(xlabel="gain in final test accuracy, points")
+    baseline, bn_x5 = (float(np.mean(accuracies)) for accuracies in ends)
+    figure, axes = new_figure(2, 12, 0.38 * len(found) + 1.8, sharex=True)
+    draw_waterfall(axes[0], ("BN-Baseline", baseline), added, ("BN-x5", bn_x5))
+    draw_waterfall(axes[1], ("BN-x5", bn_x5), lost, ("BN-Baseline", baseline))
+    for axis, title in zip(axes, ("added alone to BN-Baseline", "taken back alone from BN-x5")):
         axis.set_title(title, fontsize=10, loc="left")
-    axes[0].set_yticks(range(len(found)), [words for words, *_ in found])
-    axes[0].invert_yaxis()
-    return figure
+    return Drawn(figure, list({run.address: run for *_, runs in found for run in runs}.values()))
+
+
+class Step(NamedTuple):
+    """By how much one change moves the accuracy, in points."""
+
+    words: str
+    gain: float
+    low: float
+    high: float
+
+
+def draw_waterfall(axis: Axes, start: tuple[str, float], steps: Sequence[Step], end: tuple[str, float]) -> None:
+    """Draw from one accuracy a bar per step, each beginning where the last one ended, then what is left to the other accuracy."""
+    reached = start[1]
+    for place, step in enumerate(steps, start=1):
+        axis.barh(place, step.gain, left=reached, height=0.6, color=COLOURS[0] if step.gain > 0 else COLOURS[1])
+        bounds = [[step.gain - step.low], [step.high - step.gain]]
+        axis.errorbar([reached + step.gain], [place], xerr=bounds, fmt="none", color="#111111", capsize=3, linewidth=1.1)
+        reached += step.gain
+        axis.plot([reached, reached], [place, place + 1], color="#999999", linewidth=0.9)
+    last = len(steps) + 2
+    axis.barh(last - 1, end[1] - reached, left=reached, height=0.6, facecolor="none", edgecolor="#111111", hatch="///")
+    axis.plot([start[1], start[1]], [0, 1], color="#999999", linewidth=0.9)
+    axis.plot([end[1], end[1]], [last - 1, last], color="#999999", linewidth=0.9)
+    axis.plot([start[1], end[1]], [0, last], "D", color="#111111")
+    axis.set_yticks(range(last + 1), [start[0], *(step.words for step in steps), "what they do not add up to", end[0]])
+    axis.set(xlabel="final test accuracy, %")
+    axis.invert_yaxis()
 
 
 def answer_in_words(answers: Answers) -> str:
@@ -133,9 +155,10 @@ STUDY = Study(
         Figure(
             name="changes",
             title="What each change of section 4.2.1 gains",
-            caption="Differences of final test accuracy, means with 95 % intervals over seeds, five and of shuffling ten, and test images. "
-            "Left: BN-Baseline with one change against BN-Baseline. Right: BN-x5 against BN-x5 without that change.",
-            alt="Two panels with a row per change: a point and its interval, left added alone, right taken back alone.",
+            caption="Left: from BN-Baseline, what each change gains when it is added alone, bar after bar. Right: from BN-x5, what is "
+            "lost when each is taken back alone. Whiskers are 95 % intervals over seeds, five and of shuffling ten, and test images. The "
+            "hatched bar is what the seven do not add up to: changes help or hinder one another.",
+            alt="Two waterfalls with a bar and its interval per change: left from BN-Baseline to BN-x5, right back.",
             draw=draw_gains,
             experiments=(EXPERIMENT,),
         ),

@@ -140,8 +140,8 @@ def draw_dropout(root: Path, tier: str) -> Drawn | None:
     if not panels:
         return None
     figure, axes = new_figure(len(panels), 4.6 * len(panels), 3.4)
-    for axis, (network, curves) in zip(axes, panels):
-        for label, chosen in curves.items():
+    for axis, (network, at_drop_rates) in zip(axes, panels):
+        for label, chosen in at_drop_rates.items():
             drop_rates = np.array(list(chosen))
             draw_over_seeds(axis, label, drop_rates, over_seeds(chosen, final_accuracy))
             of_training = over_seeds(chosen, training_accuracy).mean(axis=0)

@@ -1,7 +1,8 @@
 """Does BN make larger learning rates usable, and is it better at its best one? (abstract, sections 3.3, 4.2.1)"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure as Drawing
@@ -9,6 +10,7 @@ from matplotlib.ticker import PercentFormatter
 
 from bn_repro.figures.style import draw_over_seeds, new_figure
 from bn_repro.measures.accuracy import CHANCE, accuracy_difference, final_accuracy
+from bn_repro.records.record import Run
 from bn_repro.studies.study import NO_RUNS, Answers, Drawn, Figure, Study
 from bn_repro.verdicts.censored import GridRatio
 from bn_repro.verdicts.claim import Claim
@@ -62,7 +64,7 @@ def limit_of(sweep: Sweep, threshold: float) -> tuple[float, float]:
     return largest, next((lr for lr in rates if lr > largest), np.inf)
 
 
-def at_best_lr(sweeps: Sequence[Sweep]) -> list:
+def at_best_lr(sweeps: Sequence[Mapping[Any, Run]]) -> list[Run]:
     """Return each seed's run at the learning rate that is best for the other seeds."""
     table = np.array([list(map(final_accuracy, sweep.values())) for sweep in sweeps])  # (seeds, rates)
     chosen = []
@@ -129,7 +131,7 @@ def draw_sweeps(root: Path, tier: str) -> Drawn | None:
     return Drawn(figure_sweep(panels), runs, f"{note}.")
 
 
-def figure_sweep(networks: Sequence[tuple[str, dict[str, Sequence[Sweep]]]]) -> Drawing:
+def figure_sweep(networks: Sequence[tuple[str, Mapping[str, Sequence[Sweep]]]]) -> Drawing:
     """Draw final accuracy against learning rate, a panel per network; the dotted line is the least accuracy of a usable rate."""
     figure, axes = new_figure(len(networks), 4.8 * len(networks), 3.6)
     for axis, (network, norms) in zip(axes, networks):

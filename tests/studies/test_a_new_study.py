@@ -1,21 +1,15 @@
-"""A new study is one file with its claims and one folder of experiments: launcher, report and first table find it by themselves."""
+"""A new study is one file with its claims, its line in the list and one folder of experiments: all else finds it by itself."""
 
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from made_up_trainings import rising, write_training
 
-from bn_repro.launcher import choice, grids
-from bn_repro.measures.accuracy import final_accuracy
-from bn_repro.measures.contrasts import difference
-from bn_repro.report.headline import headline_rows
-from bn_repro.report.page import report_files
-from bn_repro.report.report import build_report
-from bn_repro.studies import STUDIES
-from bn_repro.studies.study import Figure, Study, of_arms
-from bn_repro.verdicts.claim import Claim
-from bn_repro.verdicts.rules import REPRODUCED, Above
-
+PLACE = Path(__file__).parents[2]
 EXPERIMENT = """# @package _global_
 # Does a taller network end higher? ./scripts/reproduce.sh --tier quick --only height
 experiment: made_up_height
@@ -29,7 +23,16 @@ hydra:
   sweeper:
     params: {norm: "none,layer", seed: "range(0,5)"}
 """
-HEIGHT = Study(
+STUDY = '''"""Does a taller network end higher? (section 9)"""
+
+from bn_repro.measures.accuracy import final_accuracy
+from bn_repro.measures.contrasts import difference
+from bn_repro.studies.study import Figure, Study, of_arms
+from bn_repro.verdicts.claim import Claim
+from bn_repro.verdicts.rules import Above
+
+NONE, LAYER = "made_up_height/none", "made_up_height/layer"
+STUDY = Study(
     name="height",
     title="Height",
     sections="9",
@@ -42,9 +45,9 @@ HEIGHT = Study(
             says="a taller network ends higher",
             paper="higher",
             unit="points",
-            reference="made_up_height/none",
-            subject="made_up_height/layer",
-            control="made_up_height/none",
+            reference=NONE,
+            subject=LAYER,
+            control=NONE,
             measure=difference(final_accuracy),
             rule=Above(0, 1),
             headline="Taller networks: better accuracy",
@@ -57,45 +60,61 @@ HEIGHT = Study(
             caption="Every arm.",
             alt="A table of arms.",
             draw=of_arms(
-                lambda arms: (("arm",), *((label,) for label, _ in arms)),
-                [("without BN", "made_up_height/none"), ("with layer norm", "made_up_height/layer")],
+                lambda arms: (("arm",), *((label,) for label, _ in arms)), [("without BN", NONE), ("with layer norm", LAYER)]
             ),
             experiments=("made_up_height",),
         ),
     ),
     in_words=lambda answers: f"It does: {answers['height-accuracy'].verdict}.",
 )
+'''
 
 
-@pytest.fixture
-def studies(tmp_path, monkeypatch):
-    """Add the experiment's folder to a copy of the configs, and the study to the list."""
-    configs = tmp_path / "configs"
-    shutil.copytree(grids.CONFIGS, configs)
-    (configs / "experiment/made_up_height").mkdir()
-    (configs / "experiment/made_up_height/quick.yaml").write_text(EXPERIMENT)
-    monkeypatch.setattr(grids, "CONFIGS", configs)
-    return (*STUDIES, HEIGHT)
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """Copy the code and add what a newcomer would write: a file, its name twice in the list, a folder."""
+    copy = tmp_path_factory.mktemp("copy")
+    for name in ("bn_repro", "configs", "scripts"):
+        shutil.copytree(PLACE / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (copy / "results").mkdir()
+    shutil.copy(PLACE / "results/rules.json", copy / "results")
+    (copy / "bn_repro/studies/height.py").write_text(STUDY)
+    listed = copy / "bn_repro/studies/__init__.py"
+    listed.write_text(
+        listed.read_text()
+        .replace("    identities,\n", "    height,\n    identities,\n")
+        .replace("  tuning.STUDY,\n", "  tuning.STUDY,\n    height.STUDY,\n")
+    )
+    (copy / "configs/experiment/made_up_height").mkdir()
+    (copy / "configs/experiment/made_up_height/quick.yaml").write_text(EXPERIMENT)
+    return copy
 
 
-def test_the_launcher_finds_its_runs_and_controls(studies):
-    assert "made_up_height/quick" in grids.experiments("quick")
-    runs = [config.name for config in grids.configs_of("made_up_height/quick")]
-    assert runs == [f"{norm}-s{seed}" for norm in ("none", "layer") for seed in range(5)] + [f"none-s{seed}" for seed in range(10, 15)]
-    for only in ("height", "made_up_height", "height-accuracy"):
-        chosen = choice.choose("quick", only, studies, lambda name: 1.0)
-        assert list(chosen.experiments) == ["made_up_height/quick"] and chosen.claims == {"height-accuracy"}
+def printed(copy: Path, *arguments: str) -> str:
+    environment = os.environ | {"PYTHONPATH": str(copy), "COLUMNS": "120"}
+    command = [sys.executable, "-B", f"scripts/{arguments[0]}.py", *arguments[1:]]
+    ended = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
 
 
-def test_report_and_first_table_have_it(studies, tmp_path):
+@pytest.mark.parametrize("only", ["height", "made_up_height"])
+def test_the_launcher_finds_its_runs_and_controls(copy, only):
+    *runs, total = printed(copy, "reproduce", "--tier", "quick", "--only", only, "--dry-run").splitlines()
+    names = [f"{norm}-s{seed}" for norm in ("none", "layer") for seed in range(5)] + [f"none-s{seed}" for seed in range(10, 15)]
+    assert [line.split()[-1] for line in runs] == [f"made_up_height/quick/{name}" for name in names]
+    assert total.startswith("15 runs")
+
+
+def test_report_and_first_table_have_it(copy):
+    root = copy / "results/runs"
     for seed in range(5):
-        write_training(tmp_path, f"made_up_height/quick/none-s{seed}", rising(0.5 + 0.01 * seed, 3))
-        write_training(tmp_path, f"made_up_height/quick/layer-s{seed}", rising(0.6 + 0.011 * seed, 3))
-        write_training(tmp_path, f"made_up_height/quick/none-s{seed + 10}", rising(0.5 + 0.01 * (4 - seed), 3))
-    report = build_report(tmp_path, "quick", None, studies)
-    (answer,) = report.chapters[-1].answers
-    assert (answer.verdict, answer.n, answer.control_verdict) == (REPRODUCED, 5, "INCONCLUSIVE")
-    assert any(row.says == "Taller networks: better accuracy" and row.verdict == REPRODUCED for row in headline_rows(report))
-    text = report_files(report)["REPORT.md"].decode()
+        write_training(root, f"made_up_height/quick/none-s{seed}", rising(0.5 + 0.01 * seed, 3))
+        write_training(root, f"made_up_height/quick/layer-s{seed}", rising(0.6 + 0.011 * seed, 3))
+        write_training(root, f"made_up_height/quick/none-s{seed + 10}", rising(0.5 + 0.01 * (4 - seed), 3))
+    table = printed(copy, "report", "--tier", "quick")
+    row = next(line for line in table.splitlines() if "Taller networks: better accuracy" in line)
+    assert "REPRODUCED" in row and "n = 5" in row
+    page = (copy / "results/report/quick/REPORT.md").read_text()
     for part in ("## Height", "Does a taller network end higher?", "It does: REPRODUCED.", "Height of all arms", "with layer norm"):
-        assert part in text
+        assert part in page

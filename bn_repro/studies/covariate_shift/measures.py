@@ -1,6 +1,7 @@
 """What records say of internal covariate shift in each of its definitions, of the landscape, Jacobians and depth: a number per run."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def has_fitted(run: Run, steps: np.ndarray) -> np.ndarray:
 
 
 def in_phase(
-    phase: str, measure: Callable[[Run, str], float | None], contrast: Callable[[Callable[[Run], float]], Callable[[Pairs], Sample]]
+    phase: str, measure: Callable[[Run, str], Any], contrast: Callable[[Callable[[Run], float]], Callable[[Pairs], Sample]]
 ) -> Callable[[Pairs], Sample | None]:
     """Return a contrast of a measure of one phase, "fitting" or "fitted"; None where some run has too few rows of it."""
 

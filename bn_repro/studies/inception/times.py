@@ -47,5 +47,5 @@ def times_of(seeds: Sequence[OfOneSeed], target: float) -> tuple[str, str, str]:
     lows, highs = zip(*(bounds_of_speedup(of_seed.plain, of_seed.subject, target) for of_seed in seeds))
     cost = relative_cost("step")
     longer = [cost(of_seed.timed_subject) / cost(of_seed.timed_plain) for of_seed in seeds]
-    faster = Ratio(*([bound / times for bound, times in zip(bounds, longer)] for bounds in (lows, highs)))
-    return in_a_cell(Ratio(lows, highs)), in_a_cell(Ratio.of(longer)), in_a_cell(faster)
+    low_times, high_times = ([bound / times for bound, times in zip(bounds, longer)] for bounds in (lows, highs))
+    return in_a_cell(Ratio(lows, highs)), in_a_cell(Ratio.of(longer)), in_a_cell(Ratio(low_times, high_times))

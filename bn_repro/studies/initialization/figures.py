@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ def drawn(root: Path, tier: str, experiment: str, draw: Callable[[MapPairs], Dra
 def figure_accuracies(pairs: MapPairs) -> Drawing:
     rates, stds = points_of(pairs)
     figure, axes = new_figure(2, 8, 3.4, sharey=True)
-    tables = [table_of(rates, stds, lambda point, arm=arm: mean_accuracy(pairs, point, arm)) for arm in (0, 1)]
+    tables = [table_of(rates, stds, partial(mean_accuracy, pairs, arm=arm)) for arm in (0, 1)]
     threshold = usable_threshold(pairs)
     for axis, values, title in zip(axes, tables, ("final accuracy without BN, %", "final accuracy with BN, %")):
         draw_table(axis, values, rates, stds, Normalize(0, max(map(np.max, tables))), "viridis")
@@ -72,12 +73,16 @@ def figure_maps(pairs: MapPairs) -> Drawing:
     rates, stds = points_of(pairs)
     figure, axes = new_figure(3, 13, 3.8, sharey=True)
     longest = max(float(run.column("accuracy")[0][-1]) for run in pairs[0][0].values())
-    steps = [table_of(rates, stds, lambda point, arm=arm: median_steps([pair[arm][point] for pair in pairs])) for arm in (0, 1)]
+
+    def steps_at(arm: int, point: tuple[float, float]) -> float:
+        return median_steps([pair[arm][point] for pair in pairs])
+
+    steps = [table_of(rates, stds, partial(steps_at, arm)) for arm in (0, 1)]
     gains = table_of(rates, stds, lambda point: median_gain(pairs, point))
     threshold = usable_threshold(pairs)
     for arm, (axis, values) in enumerate(zip(axes, steps)):
         draw_table(axis, values, rates, stds, LogNorm(FEWEST_STEPS, longest), "viridis_r")
-        draw_edge(axis, table_of(rates, stds, lambda point, arm=arm: mean_accuracy(pairs, point, arm)) >= threshold, "usable")
+        draw_edge(axis, table_of(rates, stds, partial(mean_accuracy, pairs, arm=arm)) >= threshold, "usable")
     draw_table(axes[2], gains, rates, stds, LogNorm(1 / LARGEST_GAIN, LARGEST_GAIN), "RdBu")
     draw_edge(axes[2], gains > 1, "usable")
     draw_edge(axes[2], gains >= PAPERS_GAIN, "paper")
@@ -99,7 +104,7 @@ def draw_table(axis: Axes, values: np.ndarray, rates: Sequence[float], stds: Seq
     for row, column in np.ndindex(values.shape):
         red, green, blue, _ = colours.to_rgba(shown[row, column])
         is_dark = not np.isnan(shown[row, column]) and 0.3 * red + 0.6 * green + 0.1 * blue < 0.5
-        words = in_a_cell(values[row, column])
+        words = in_a_cell(float(values[row, column]))
         axis.text(column + 0.5, row + 0.5, words, ha="center", va="center", fontsize=8, color="white" if is_dark else "black")
     axis.set_xticks(np.arange(len(rates)) + 0.5, [f"{rate:g}" for rate in rates])
     axis.set_yticks(np.arange(len(stds)) + 0.5, [f"{std:g}" for std in stds])

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -82,13 +83,13 @@ def chosen_by_others(pairs: MapPairs, score: Callable[[Sequence[tuple[Map, Map]]
     chosen = []
     for seed in range(len(pairs)):
         others = [pair for number, pair in enumerate(pairs) if number != seed] or pairs
-        chosen.append(max(others[0][0], key=lambda point, others=others: score(others, point)))
+        chosen.append(max(others[0][0], key=partial(score, others)))
     return chosen
 
 
 def at_best_points(pairs: MapPairs) -> Mean:
     """Return how much higher BN ends, in percentage points, each at the point that is best for the other seeds."""
-    points = [chosen_by_others(pairs, lambda others, point, arm=arm: mean_accuracy(others, point, arm)) for arm in (0, 1)]
+    points = [chosen_by_others(pairs, partial(mean_accuracy, arm=arm)) for arm in (0, 1)]
     return accuracy_difference([(plain[at_plain], bn[at_bn]) for (plain, bn), at_plain, at_bn in zip(pairs, *points)])
 
 
@@ -104,7 +105,7 @@ def speedup_where_plain_is_fastest(pairs: MapPairs) -> Ratio:
 
 def mean_steps(pairs: MapPairs, point: tuple[float, float]) -> float:
     needed = [steps_to_reach(plain[point], TARGET) for plain, _ in pairs]
-    return math.inf if None in needed else float(np.mean(needed))
+    return float(np.mean([math.inf if steps is None else steps for steps in needed]))
 
 
 def largest_speedup(pairs: MapPairs) -> Ratio:

@@ -1,6 +1,6 @@
 """How the heads' accuracies look over learning rates, what their inputs do, and how well the language model foretells."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,14 +49,14 @@ def draw_rates(root: Path, tier: str) -> Drawn | None:
     return Drawn(figure_rates(panels), runs, f"{note}.")
 
 
-def figure_rates(panels: Sequence[tuple[str, dict[str, Sequence[Sweep]], Sequence[Run]]]) -> Drawing:
+def figure_rates(panels: Sequence[tuple[str, Mapping[str, Sequence[Sweep]], Sequence[Run]]]) -> Drawing:
     figure, axes = new_figure(len(panels), max(4.8, 3.4 * len(panels)), 4.4, sharey=True)
     for axis, (title, norms, baseline) in zip(axes, panels):
         for label, sweeps in norms.items():
             values = np.array([list(map(accuracy, sweep.values())) for sweep in sweeps])
             draw_over_seeds(axis, label, np.array(list(sweeps[0])), values)
         if baseline:
-            axis.axhline(np.mean(list(map(accuracy, baseline))), color="#555555", linewidth=0.9, linestyle=":", label="bag of words")
+            axis.axhline(float(np.mean(list(map(accuracy, baseline)))), color="#555555", linewidth=0.9, linestyle=":", label="bag of words")
         axis.set(xscale="log", xlabel="learning rate", ylim=(CHANCE - 5, 95))
         axis.set_title(title, fontsize=10, loc="left")
         axis.yaxis.set_major_formatter(PercentFormatter(100, decimals=0))
@@ -127,7 +127,7 @@ def tabulate_drift(root: Path, tier: str) -> Drawn | None:
     found = {label: list(at_best_rate(root, f"text_fine_tuning/{norm}", tier).values()) for label, norm in NORMS[:2]}
     if not all(found.values()):
         return None
-    rows = [("head", "learning rate", "pooled outputs of the encoder", "inputs of the second layer")]
+    rows: list[tuple[str, ...]] = [("head", "learning rate", "pooled outputs of the encoder", "inputs of the second layer")]
     for label, runs in found.items():
         moved = np.array([drift(run.activations, BEFORE_NORM)["kolmogorov_smirnov_to_final"] for run in runs])  # (seeds, layers)
         rates = sorted({run.config["train.lr"] for run in runs})
@@ -137,8 +137,8 @@ def tabulate_drift(root: Path, tier: str) -> Drawn | None:
 
 def draw_legend_below(figure: Drawing, axes: Sequence[Axes]) -> None:
     """Name each line once that any of the panels has."""
-    lines = {line.get_label(): line for axis in axes for line in axis.get_legend_handles_labels()[0]}
-    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=min(3, len(axes) + 1), fontsize=8, frameon=False)
+    lines = {str(line.get_label()): line for axis in axes for line in axis.get_legend_handles_labels()[0]}
+    figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=min(3, len(axes) + 1), fontsize=8, frameon=False)
 
 
 def draw_inputs(root: Path, tier: str) -> Drawn | None:
