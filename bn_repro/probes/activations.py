@@ -137,13 +137,9 @@ class ActivationProbe:
         if what or values.dim() < 2 or values.numel() == 0:
             raise ValueError(f"site '{site.name}' needs a tensor of real numbers (N, C, ...), not {what or tuple(values.shape)}")
         values = values.detach().to(torch.promote_types(values.dtype, torch.float32))
-        is_finite = values.isfinite()
-        num_bad = values.numel() - int(is_finite.sum())
         low, high = site.unsaturated
-        counted = values[is_finite] if num_bad else values
-        countable = counted.double() if counted.numel() >= FLOAT32_COUNTS else counted
-        histogram = torch.histc(countable.clamp(*site.bounds), self.num_bins, *site.bounds)
         std, mean = torch.std_mean(values, correction=0)
+        counted = values if std.isfinite() else values[values.isfinite()]  # of finite values the deviation may still be none
         by_unit = values[:, : self.num_units].transpose(0, 1).flatten(1)  # (U, N * locations)
         return {
             "percentiles": percentiles_of(values.flatten(), self.percentiles).cpu().numpy(),
@@ -151,8 +147,8 @@ class ActivationProbe:
             "mean": mean.cpu().numpy(),
             "std": std.cpu().numpy(),
             "saturated": ((values <= low) | (values >= high)).float().mean().cpu().numpy(),
-            "histogram": histogram.to(torch.int32).cpu().numpy(),
-            "not_finite": np.asarray(num_bad, dtype=np.int32),
+            "histogram": counts_in_bins(counted, site.bounds, self.num_bins).to(torch.int32).cpu().numpy(),
+            "not_finite": np.asarray(values.numel() - counted.numel(), dtype=np.int32),
             "range": np.asarray(site.bounds, dtype=np.float32),
         }
 
@@ -180,6 +176,18 @@ def what_it_is(values: object) -> str | None:
     return None
 
 
+def counts_in_bins(values: Tensor, bounds: tuple[float, float], num_bins: int) -> Tensor:
+    """Return what `torch.histc` does, (bins,), with what lies beyond the bounds in the outer bins; on a CPU in a third of its time."""
+    if values.numel() >= FLOAT32_COUNTS:
+        values = values.double()
+    values = values.clamp(*bounds)
+    if values.device.type != "cpu":
+        return torch.histc(values, num_bins, *bounds)
+    low, high = (torch.tensor(bound, dtype=values.dtype) for bound in bounds)
+    places = values.sub_(low).mul_(num_bins).div_(high - low).flatten().to(torch.int64)
+    return torch.bincount(places.clamp_(max=num_bins - 1), minlength=num_bins)
+
+
 @cache
 def spread_out(num_values: int, device: torch.device, num: int = MAX_SORTED) -> Tensor:
     """Return `num` different indices below `num_values`, evenly spread, and so over every row and column.
@@ -201,16 +209,15 @@ def percentiles_of(values: Tensor, percentiles: Sequence[float]) -> Tensor:
     if values.shape[-1] > MAX_SORTED:
         values = values.index_select(-1, spread_out(values.shape[-1], values.device))
     fractions = torch.tensor(percentiles, device=values.device, dtype=torch.float64) / 100
-    is_finite = values.isfinite()
-    if not is_finite.all():
+    if not values.sum().isfinite() and not (is_finite := values.isfinite()).all():
         ordered = torch.where(is_finite, values, torch.nan).sort(dim=-1).values  # nan last
         ranks = (fractions * (is_finite.sum(-1, keepdim=True) - 1)).clamp(min=0)
         below, above = (ordered.gather(-1, rank.long()) for rank in (ranks.floor(), ranks.ceil()))
         return torch.lerp(below, above, (ranks - ranks.floor()).to(ordered.dtype))
     rank = fractions * (values.shape[-1] - 1)
     below, above = rank.floor().long(), rank.ceil().long()
-    if values.device.type == "cpu":  # numpy's selection is several times faster than torch's sort
-        ordered = torch.from_numpy(np.partition(values.detach().numpy(), sorted({*below.tolist(), *above.tolist()}), axis=-1))
+    if values.device.type == "cpu":  # numpy's sort is several times faster than torch's, and than its own selection of some ranks
+        ordered = torch.from_numpy(np.sort(values.detach().numpy(), axis=-1))
     else:
         ordered = values.sort(dim=-1).values
     return torch.lerp(ordered[..., below], ordered[..., above], (rank - below).to(ordered.dtype))

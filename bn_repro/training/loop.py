@@ -1,6 +1,7 @@
 """How a network is trained: one loop, the same for every network, norm and probe."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -88,6 +89,8 @@ def train(
     forward = state.network if state.forward is None else state.forward
     optimizer = state.optimizer
     start = state.step
+    device = next(state.network.parameters()).device.type
+    precision = torch.autocast(device, torch.bfloat16) if config.precision == "bfloat16" else nullcontext()
     try:
         while True:
             if state.step > start and state.step % config.checkpoint_every == 0:
@@ -103,7 +106,7 @@ def train(
                 state.losses.clear()  # not before: a run stopped here measures this step again
             set_rates(optimizer, state.step, config)
             x, y = batches.at(state.step)
-            with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+            with precision:
                 loss = loss_of(forward(x), y)
             optimizer.zero_grad()
             loss.backward()

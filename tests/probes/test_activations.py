@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from bn_repro.networks import NormedLayer, SigmoidMLP
 from bn_repro.norms import BatchNorm1d, BatchNorm2d
 from bn_repro.probes import ActivationProbe, Site, sites_around
-from bn_repro.probes.activations import MAX_SORTED, percentiles_of
+from bn_repro.probes.activations import MAX_SORTED, counts_in_bins, percentiles_of
 
 RANGE = (-10.0, 10.0)
 EVERYWHERE = (-np.inf, np.inf)
@@ -38,6 +38,22 @@ def test_nine_numbers_by_hand():
     assert measured["saturated"] == pytest.approx(4 / 9)  # -20, the -3 on the edge, 5 and 13
     assert measured["histogram"].tolist() == [1, 1, 5, 2]  # edges -10, -5, 0, 5, 10; what lies outside is in the outer bins
     assert measured["range"].tolist() == [-10, 10]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("bounds", [(-10.0, 10.0), (0.0, 1.0), (-0.3, 7.1)])
+def test_bins_are_those_of_histc_on_every_edge(bounds, dtype):
+    for num_bins in (1, 7, 100):
+        edges = torch.linspace(*bounds, num_bins + 1, dtype=dtype)
+        values = torch.cat([edges, edges.nextafter(edges + 1), edges.nextafter(edges - 1), 5 * drawn(3_000).to(dtype)])
+        expected = torch.histc(values.clamp(*bounds), num_bins, *bounds)
+        assert counts_in_bins(values, bounds, num_bins).tolist() == expected.tolist()
+
+
+def test_finite_values_whose_variance_is_none_are_counted():
+    measured = probed(torch.tensor([[3e38, -3e38, 1.0, 2.0]]), num_bins=4)
+    assert measured["not_finite"] == 0 and measured["histogram"].tolist() == [1, 0, 2, 1]
+    assert measured["percentiles"].tolist() == pytest.approx([-1.65e38, 1.5, 1.65e38], rel=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(50, 7), (6, 7, 5, 4)])
