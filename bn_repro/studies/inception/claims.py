@@ -12,9 +12,9 @@ FASTER = {"bn_baseline": 2.3, "bn_x5": 14.8, "bn_x30": 11.5}  # times fewer step
 SAME_RATE = {"bn_x5": "inception_x5", "bn_x30": "inception_x30"}
 HIGHER = (("inception", "bn_baseline", 0.5), ("bn_baseline", "bn_x5", 0.3), ("bn_x5", "bn_x30", 1.8))  # points of the best accuracy
 HEADLINES = {
-    "fig2-steps-bn_x5": "BN-x5, base tuned without BN: fewer steps",
-    "fig2-steps-bn_x5-paper-rate": "BN-x5, base of the paper, 0.0015: fewer steps",
-    "fig3-best-bn_baseline": "Small Inception: BN ends with better accuracy",
+    "fig2-steps-bn_x5": "BN-x5, tuned base rate: fewer steps",
+    "fig2-steps-bn_x5-paper-rate": "BN-x5, the paper's base rate: fewer steps",
+    "fig3-best-bn_baseline": "Small Inception: better accuracy",
 }
 
 

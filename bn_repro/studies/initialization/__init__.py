@@ -87,7 +87,7 @@ STUDY = Study(
             unit="x",
             measure=largest_speedup,
             rule=Above(1, PAPER_FACTOR),
-            headline="Map, point where BN gains most: fewer steps",
+            headline="Map, where BN gains most: fewer steps",
         ),
         of_map(
             id="area",
