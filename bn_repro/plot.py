@@ -108,6 +108,9 @@ def drift(recorded: Recorded, place: str | None = None) -> Figure:
     place = place_of(of_label, place)
     if any(len(arrays["step"]) < 2 for arrays in of_label.values()):
         raise ValueError("drift is between records, and there are fewer than two")
+    without = [label for label, arrays in of_label.items() if not layers_at(arrays, place)]
+    if without:
+        raise ValueError(f"nothing was recorded at '{place}' of {without[0]}")
     maps = {label: distances_to_final(arrays, place) for label, arrays in of_label.items()}  # (layers, records) each
     most_layers = max(map(len, maps.values()))
     highest = max(float(np.nanmax(distances)) for distances in maps.values()) or 1.0
@@ -151,9 +154,11 @@ def by_label(recorded: Recorded) -> dict[str, Arrays]:
 
 
 def place_of(of_label: Mapping[str, Arrays], place: str | None) -> str:
-    recorded = dict.fromkeys(name.split("/")[-2] for arrays in of_label.values() for name in arrays if name.endswith("/histogram"))
+    places = [dict.fromkeys(name.split("/")[-2] for name in arrays if name.endswith("/histogram")) for arrays in of_label.values()]
+    recorded = {place: None for of_network in places for place in of_network}
     if place is None:
-        return next((usual for usual in USUAL_PLACES if usual in recorded), next(iter(recorded)))
+        common = [one for one in recorded if all(one in of_network for of_network in places)] or list(recorded)
+        return next((usual for usual in USUAL_PLACES if usual in common), common[0])
     if place not in recorded:
         raise ValueError(f"place '{place}' was not recorded; choices: {', '.join(recorded)}")
     return place

@@ -126,8 +126,12 @@ def edges_of(arrays: Arrays, site: str) -> np.ndarray:
 
 def central_range(recorded: Sequence[Arrays], site: str) -> tuple[float, float]:
     """Return the interval of all but half a percent of the values on either side, over the whole of training and all runs."""
+    all_edges = [edges_of(arrays, site) for arrays in recorded]
+    if any(len(edges) != len(all_edges[0]) or not np.array_equal(edges, all_edges[0]) for edges in all_edges):
+        ranges = [central_range([arrays], site) for arrays in recorded]  # of each by its own bins
+        return min(low for low, _ in ranges), max(high for _, high in ranges)
     counts = sum(arrays[f"{site}/histogram"].sum(0, dtype=float) for arrays in recorded)
-    shares, edges = np.cumsum(counts) / counts.sum(), edges_of(recorded[0], site)
+    shares, edges = np.cumsum(counts) / counts.sum(), all_edges[0]
     first, last = np.searchsorted(shares, [0.005, 0.995])
     return float(edges[first]), float(edges[last + 1])
 

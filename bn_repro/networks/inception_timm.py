@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from bn_repro.networks.inception import FIGURE_5, STEMS, Inception
 from bn_repro.networks.inception_weights import from_caffe_layout, match_reductions
 from bn_repro.networks.initialization import init_he
-from bn_repro.norms import batch_norms
+from bn_repro.norms import OutsideGradientNorm, batch_norms
 
 CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
@@ -159,14 +159,20 @@ def forgetting_activations(module: nn.Module, x: Tensor) -> Tensor:
 def already_counted(module: nn.Module) -> Iterator[None]:
     """Let batch norms normalize by their batch without adding it to their moving averages."""
     layers = batch_norms(module)
-    before = [(layer.momentum, layer.num_batches_tracked) for layer in layers]
+    faulty = [layer for layer in module.modules() if isinstance(layer, OutsideGradientNorm)]
+    momenta = [layer.momentum for layer in (*layers, *faulty)]
+    counts = [layer.num_batches_tracked for layer in layers]
+    for layer in (*layers, *faulty):
+        layer.momentum = 0.0
     for layer in layers:
-        layer.momentum, layer.num_batches_tracked = 0.0, None
+        layer.num_batches_tracked = None
     try:
         yield
     finally:
-        for layer, (momentum, num_batches) in zip(layers, before):
-            layer.momentum, layer.num_batches_tracked = momentum, num_batches
+        for layer, momentum in zip((*layers, *faulty), momenta):
+            layer.momentum = momentum
+        for layer, count in zip(layers, counts):
+            layer.num_batches_tracked = count
 
 
 def _checkpoint_filter(state: dict[str, Tensor], network: TimmInception) -> dict[str, Tensor]:

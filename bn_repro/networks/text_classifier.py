@@ -77,14 +77,15 @@ def concat_pooling(outputs: Tensor, is_real: Tensor) -> Tensor:
     """Return [last, largest, mean] over the real tokens of outputs (N, T, features), side by side: (N, 3 * features).
 
     Args:
-        is_real: (N, T); False where a token is padding, which never counts, wherever it stands. Each row has a real one.
+        is_real: (N, T), bool or 0 and 1; False where a token is padding, which never counts, wherever it stands. Each row has a real one.
     """
+    is_real = is_real.bool()
     places = torch.arange(is_real.shape[1], device=is_real.device)
     last = outputs[torch.arange(len(outputs), device=outputs.device), (places * is_real).argmax(1)]
     is_real = is_real[:, :, None]
     largest = outputs.masked_fill(~is_real, -torch.inf).amax(1)
-    mean = outputs.masked_fill(~is_real, 0).sum(1) / is_real.sum(1)
-    return torch.cat([last, largest, mean], 1)
+    sums = outputs.masked_fill(~is_real, 0).sum(1, dtype=torch.promote_types(outputs.dtype, torch.float32))  # float16 ends at 65,504
+    return torch.cat([last, largest, (sums / is_real.sum(1)).to(outputs.dtype)], 1)
 
 
 class TextClassifier(nn.Module):

@@ -96,9 +96,11 @@ def batch_norms(network: nn.Module) -> list[_BatchNorm]:
 def normalizing_by_batch(network: nn.Module) -> Iterator[None]:
     """Let every norm use the statistics of its batch, all else (dropout) as at inference; restore modes after.
 
-    Virtual batch norms use those of the network's reference batch; where it has none, as a layer by itself, the batch is it.
+    Virtual batch norms use those of the reference batch that the network, or a part of it, keeps; where none does, as in a layer by
+    itself, the batch is it.
     """
-    with evaluating(network), nullcontext() if hasattr(network, REFERENCE) else taking_reference(network):
+    has_reference = any(hasattr(module, REFERENCE) for module in network.modules())
+    with evaluating(network), nullcontext() if has_reference else taking_reference(network):
         norms = {module for module in network.modules() if is_norm(module)}
         for norm in norms:
             norm.train()

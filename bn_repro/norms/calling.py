@@ -1,14 +1,19 @@
 """How a network is called with what a DataLoader gives: tensors, tuples, dicts."""
 
+import copy
+import dataclasses
 import inspect
 import sys
 from collections.abc import Mapping
+from typing import TypeVar
 
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map
 
 from bn_repro.norms.modes import first_line
+
+Values = TypeVar("Values")
 
 
 def inputs_of(network: nn.Module, batch: object) -> object:
@@ -49,7 +54,18 @@ def arguments_of(network: nn.Module, x: object) -> tuple[tuple[object, ...], dic
 
 def fresh_arguments(network: nn.Module, x: object) -> tuple[tuple[object, ...], dict[str, object]]:
     """Return what `arguments_of` does, the tensors copied: a network may change its inputs in place, and they are used again."""
-    return tree_map_only(Tensor, lambda tensor: tensor.detach().clone().requires_grad_(tensor.requires_grad), arguments_of(network, x))
+    return fresh(arguments_of(network, x))
+
+
+def fresh(values: Values) -> Values:
+    """Return values with the tensors among them copied, also those in data classes and mappings of other kinds."""
+
+    def copy_of(leaf: object) -> object:
+        if isinstance(leaf, Tensor):
+            return leaf.detach().clone().requires_grad_(leaf.requires_grad)
+        return copy.deepcopy(leaf) if isinstance(leaf, Mapping) or dataclasses.is_dataclass(leaf) else leaf
+
+    return tree_map(copy_of, values)
 
 
 def call(network: nn.Module, x: object) -> object:

@@ -61,18 +61,43 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
     names within may be others.
 
     Raises:
-        ValueError: the network cannot be traced, see `foldable_pairs`; or, of the result, an input of other dimensions.
+        ValueError: the network cannot be traced, see `foldable_pairs`; its forward pass asks what its norms are, and would do
+            something else without them; or, of the result, an input of other dimensions.
     """
     folded = evaluating_copy(network)
     pairs, left = judge(folded)
+    norms = {pair.norm for pair in pairs}
+    before = trace_passes(folded, norms) if pairs else Passes()
     for pair in pairs:
         fold(folded.get_submodule(pair.affine), folded.get_submodule(pair.norm))
         become(folded.get_submodule(pair.norm), what_remains(folded.get_submodule(pair.affine), folded.get_submodule(pair.norm)))
+    if pairs:
+        check_same_passes(network, before, folded, norms)
     if left:
         name, why = next(iter(left.items()))
         others = "" if len(left) == 1 else f", and {len(left) - 1} more (unfoldable_norms tells why)"
         warnings.warn(f"folded {len(pairs)} of {len(pairs) + len(left)} batch norms; left as it is: {name}, {why}{others}", stacklevel=2)
     return fuse_folded(folded) if pairs else folded
+
+
+def check_same_passes(network: nn.Module, before: Passes, folded: nn.Module, norms: set[str]) -> None:
+    """Refuse a network that calls other layers, or calls them otherwise, once its norms are gone: it asks what they are.
+
+    Raises:
+        ValueError: it does.
+    """
+    why = "calls its layers otherwise"
+    try:
+        after = trace_passes(folded, norms)
+        is_same = [written(graph) for graph in before.graphs] == [written(graph) for graph in after.graphs]
+    except ValueError as error:
+        is_same, why = False, f"fails ({error})"
+    if not is_same:
+        raise ValueError(f"cannot fold {type(network).__name__}: its forward pass looks at its norms, and {why} once they are folded")
+
+
+def written(graph: fx.Graph) -> list[str]:
+    return [f"{node.op} {node.target} {node.name} {node.args} {node.kwargs}" for node in graph.nodes]
 
 
 def fuse_folded(module: nn.Module) -> nn.Module:

@@ -1,5 +1,6 @@
 """How a measurement can switch and run a network and leave every module as it was: modes, statistics, counters."""
 
+import collections
 import copy
 import random
 import re
@@ -14,6 +15,8 @@ from torch.nn.parameter import is_lazy
 
 OF_TORCH = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)  # timm's have children
 EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
+COLLECTIONS = (list, dict, set, collections.OrderedDict, collections.Counter, collections.defaultdict, collections.deque)
+OF_MODULES = frozenset(vars(nn.Module()))  # attributes that all modules have: parameters, hooks
 NORM = r"norm(?!al(?!i[sz]))"  # in the name of a class: BatchNormalization, and not NormalNoise
 
 
@@ -39,10 +42,16 @@ def put_in_evaluation(network: nn.Module) -> None:
 def keeping_state(network: nn.Module) -> Iterator[None]:
     """Run the network on copies of all that a forward pass may change but parameters that train, and put its own back after.
 
-    That is buffers, attributes such as tensors, counters and generators, and frozen vectors of parameters, in which some norms keep
-    statistics. They are put back by name, so that a module may also give a name another tensor. Weights of embeddings that
-    a pass scales down to their largest norm have their values back.
+    That is buffers, attributes such as tensors, counters and generators, and frozen parameters, in which some norms keep statistics
+    and some networks averages of others. They are put back by name, so that a module may also give a name another tensor.
+    Weights of embeddings that a pass scales down to their largest norm have their values back.
+
+    Raises:
+        ValueError: the network has parameters or buffers that its first pass is still to make.
     """
+    lazy = [name for name, tensor in (*network.named_parameters(), *network.named_buffers()) if is_lazy(tensor)]
+    if lazy:
+        raise ValueError(f"'{lazy[0]}' of {type(network).__name__} is made by its first pass; pass a batch through it before")
     scripted = [module for module in network.modules() if isinstance(module, torch.jit.ScriptModule)]  # which take no other tensors
     scaled = [module.weight for module in network.modules() if isinstance(module, EMBEDDINGS) and module.max_norm is not None]
     changed = [*(buffer for module in scripted for buffer in module.buffers(recurse=False)), *scaled]
@@ -51,9 +60,9 @@ def keeping_state(network: nn.Module) -> Iterator[None]:
     own = [(module, dict(vars(module)), dict(module._buffers), dict(module._parameters)) for module in modules]
     copies: dict[int, object] = {}
     for module, attributes, buffers, parameters in own:
-        vars(module).update(copies_of(attributes, copies))
+        vars(module).update(copies_of({name: value for name, value in attributes.items() if name not in OF_MODULES}, copies))
         module._buffers.update(copies_of(buffers, copies))
-        module._parameters.update(copies_of({name: p for name, p in parameters.items() if is_vector(p)}, copies))
+        module._parameters.update(copies_of(parameters, copies))
     try:
         yield
     finally:
@@ -81,15 +90,13 @@ def keeping_random_numbers(*of: object) -> Iterator[None]:
         np.random.set_state(of_numpy)
 
 
-def is_vector(tensor: Tensor | None) -> bool:
-    return tensor is not None and not is_lazy(tensor) and tensor.numel() == max(tensor.shape, default=1)
-
-
 def copies_of(values: dict[str, object], copies: dict[int, object]) -> dict[str, object]:
-    """Copy lists, generators, and tensors that no gradient runs through, among some values; what was copied before has the same copy."""
+    """Copy collections, generators, and tensors that no gradient runs through, among some values; equal objects have the same copy."""
     for value in values.values():
-        if type(value) is list and id(value) not in copies:
-            copies[id(value)] = list(value)
+        if type(value) in COLLECTIONS and id(value) not in copies:
+            copies[id(value)] = copy.copy(value)
+        if isinstance(value, (random.Random, np.random.Generator)) and id(value) not in copies:
+            copies[id(value)] = copy.deepcopy(value)
         if isinstance(value, torch.Generator) and id(value) not in copies:
             copies[id(value)] = value.clone_state()
         if isinstance(value, Tensor) and not value.requires_grad and not is_lazy(value) and id(value) not in copies:

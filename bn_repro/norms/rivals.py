@@ -31,7 +31,8 @@ class OutsideGradientNorm(TracedWhole, nn.Module):
         per_feature = (1, -1) + (1,) * (x.dim() - 2)
         if self.training:
             with torch.no_grad():
-                var, mean = torch.var_mean(x, dim=[0, *range(2, x.dim())], correction=0)
+                statistics_of = x.to(torch.promote_types(x.dtype, self.running_mean.dtype))  # of 16-bit numbers, in float32
+                var, mean = torch.var_mean(statistics_of, dim=[0, *range(2, x.dim())], correction=0)
                 m = x.numel() // x.shape[1]
                 if m < 2:
                     raise ValueError(f"expected more than 1 value per channel when training, got input of shape {tuple(x.shape)}")

@@ -2,13 +2,15 @@
 
 import functools
 import inspect
+import itertools
 import types
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
@@ -19,12 +21,13 @@ from bn_repro.norms.modes import evaluating_copy, first_line
 # What tells of a tensor without its values: torch asks this of a property's getter, torch.fx of a node.
 ABOUT_TENSORS = ("dtype", "device", "shape", "ndim", "layout", "is_cuda", "requires_grad", "size", "dim", "numel", "is_floating_point")
 ABOUT_GETTERS = {getattr(Tensor, name).__get__ for name in ABOUT_TENSORS if inspect.isgetsetdescriptor(getattr(Tensor, name))}
+MOST_SWITCHES = 5  # of which all 32 settings are traced
 ABOUT_FUNCTIONS = {getattr(Tensor, name) for name in ABOUT_TENSORS if callable(getattr(Tensor, name))}
 
 
 @dataclass
 class Passes:
-    """The forward passes of a network: one graph of each way to call it.
+    """The forward passes of a network: one graph of each way to call it, with gradients and without.
 
     Args:
         read: names of parameters and buffers whose values are read other than by the call of their module.
@@ -36,11 +39,14 @@ class Passes:
     unseen: dict[int, str] = field(default_factory=dict)
 
 
-def trace_passes(network: nn.Module) -> Passes:
-    """Trace a network in evaluation mode with its optional arguments left out, and with each of them given.
+def trace_passes(network: nn.Module, whole: Collection[str] = ()) -> Passes:
+    """Trace a network in evaluation mode with its optional arguments left out, with each of them given, and all ways to set switches.
 
-    A module whose forward pass depends on values is taken as a whole. What is traced are copies, since some networks keep
-    what passes through them.
+    A module whose forward pass depends on values is taken as a whole, and so is one with hooks. What is traced are copies, since
+    some networks keep what passes through them.
+
+    Args:
+        whole: names of further modules that are not looked into.
 
     Raises:
         ValueError: its own forward pass depends on values, or is none of its class.
@@ -54,21 +60,30 @@ def trace_passes(network: nn.Module) -> Passes:
     }
     passes = Passes()
     untraceable: set[type] = set()
-    trace_one(network, optional, passes, untraceable)
-    for name, default in optional.items():
-        others = {other: value for other, value in optional.items() if other != name}
-        trace_one(network, {**others, name: not default} if isinstance(default, bool) else others, passes, untraceable, name)
-    for module in network.modules():
-        if is_own_code(module) and (type(module) in untraceable or not any(module.children())):
-            inside = set(module.modules()) if type(module) in untraceable else set()
+    switches = [name for name, default in optional.items() if isinstance(default, bool)]
+    if len(switches) > MOST_SWITCHES:
+        raise ValueError(f"cannot fold {type(network).__name__}: its forward pass has {len(switches)} switches, too many to try all")
+    for flipped in itertools.product((False, True), repeat=len(switches)):
+        chosen = {name: optional[name] != is_flipped for name, is_flipped in zip(switches, flipped)}
+        trace_one(network, optional | chosen, passes, untraceable, whole, ", ".join(itertools.compress(switches, flipped)))
+    for name in optional.keys() - set(switches):
+        trace_one(network, {other: value for other, value in optional.items() if other != name}, passes, untraceable, whole, name)
+    with torch.no_grad():
+        trace_one(network, optional, passes, untraceable, whole)
+    for name, module in network.named_modules():
+        is_whole = type(module) in untraceable or has_hooks(module) or name in whole
+        if has_hooks(module) or (is_own_code(module) and (is_whole or not any(module.children()))):
+            inside = set(module.modules()) if is_whole else set()
             for held in inside | set(held_elsewhere(module)):
                 passes.unseen[id(held)] = type(module).__name__
     return passes
 
 
-def trace_one(network: nn.Module, concrete: dict[str, Any], passes: Passes, untraceable: set[type], argument: str = "") -> None:
+def trace_one(
+    network: nn.Module, concrete: dict[str, Any], passes: Passes, untraceable: set[type], whole: Collection[str], argument: str = ""
+) -> None:
     while True:
-        subject, tracer = evaluating_copy(network), SeeingTracer(untraceable)
+        subject, tracer = evaluating_copy(network), SeeingTracer(untraceable, whole)
         try:
             with warnings.catch_warnings(), NotingReads(subject, passes.read), answering_isinstance(subject):
                 warnings.simplefilter("ignore")
@@ -96,21 +111,27 @@ def is_about(node: fx.Node) -> bool:
     return node.op == "call_function" and node.target is getattr and node.args[1] in ABOUT_TENSORS
 
 
+def has_hooks(module: nn.Module) -> bool:
+    """Say whether a module with others inside has hooks, which would be given what is traced in place of tensors."""
+    return bool(module._forward_hooks or module._forward_pre_hooks) and any(module.children())
+
+
 def is_own_code(module: nn.Module) -> bool:
     """Say whether a module's forward pass is not torch's, so that it may call and read what is not its own."""
     return not type(module).__module__.startswith(("torch.nn.", "torch.ao.nn."))
 
 
 class SeeingTracer(fx.Tracer):
-    """Trace down to modules of torch, to those without children, whoever wrote them, to batch norms, and to some classes."""
+    """Trace down to modules of torch, to those without children or with hooks, whoever wrote them, to batch norms, and to some others."""
 
-    def __init__(self, untraceable: set[type]):
+    def __init__(self, untraceable: set[type], whole: Collection[str]):
         super().__init__(param_shapes_constant=True)
-        self.untraceable = untraceable
+        self.untraceable, self.whole = untraceable, whole
         self.failed: type | None = None  # the class of the innermost module whose forward pass cannot be traced
 
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
-        is_whole = isinstance(module, _BatchNorm) or type(module) in self.untraceable or not any(module.children())
+        is_chosen = type(module) in self.untraceable or qualified_name in self.whole or has_hooks(module)
+        is_whole = isinstance(module, _BatchNorm) or is_chosen or not any(module.children())
         return is_whole or super().is_leaf_module(module, qualified_name)
 
     def call_module(self, module: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -7,6 +7,7 @@ both, the reference batch is normalized by its own moments.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 REFERENCE = "reference_batch"  # the buffer of a network that keeps one
+_is_reference_pass = ContextVar("is_reference_pass", default=False)
 
 
 class VirtualBatchNorm(nn.Module):
@@ -155,8 +157,17 @@ def take_moments(network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, An
         return
     in_its_place = tuple(reference if value is batches[0] else value for value in args)
     by_name = {name: reference if value is batches[0] else value for name, value in kwargs.items()}
-    with taking_reference(network):
-        type(network).forward(network, *in_its_place, **by_name)  # not what may stand in its place to watch the batch's own pass
+    token = _is_reference_pass.set(True)
+    try:
+        with taking_reference(network):
+            type(network).forward(network, *in_its_place, **by_name)  # not what may stand in its place to watch the batch's own pass
+    finally:
+        _is_reference_pass.reset(token)
+
+
+def is_reference_pass() -> bool:
+    """Say whether what passes is a network's reference batch, ahead of the batch it is called with."""
+    return _is_reference_pass.get()
 
 
 def forget_moments(network: nn.Module, args: Any, output: Any) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from bn_repro.networks.normed_layer import NormalizedTanh
 from bn_repro.norms import noise_from
 from bn_repro.norms.calling import call
+from bn_repro.norms.virtual_batch_norm import is_reference_pass
 from bn_repro.probes.undisturbed import undisturbed
 
 MAX_SORTED = 16_384  # values; the rank of a percentile of this many is off by less than 0.011 at 95 % confidence
@@ -116,15 +117,18 @@ class ActivationProbe:
         hooks = []
         try:
             for site in self.sites:
-                hooks.append(site.module.register_forward_hook(self._hook(site, arrays), with_kwargs=True))
+                if site.is_input:  # before the module can change it in place
+                    hooks.append(site.module.register_forward_pre_hook(self._hook(site, arrays), with_kwargs=True))
+                else:
+                    hooks.append(site.module.register_forward_hook(self._hook(site, arrays), with_kwargs=True))
             yield
         finally:
             for hook in hooks:
                 hook.remove()
 
     def _hook(self, site: Site, arrays: dict[str, np.ndarray]):
-        def hook(module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object], output: object) -> None:
-            if f"{site.name}/range" not in arrays:
+        def hook(module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object], output: object = None) -> None:
+            if f"{site.name}/range" not in arrays and not is_reference_pass():
                 values = next(iter((*args, *kwargs.values())), None) if site.is_input else output
                 for measure, value in self.measure(site, values).items():
                     arrays[f"{site.name}/{measure}"] = value
@@ -171,7 +175,8 @@ def what_it_is(values: object) -> str | None:
         return f"a {type(values).__name__}, not a tensor"
     if torch._C._functorch.is_functorch_wrapped_tensor(values):
         return "inside a transform of torch.func"
-    if values.is_complex() or values.is_quantized or values.is_nested or values.layout != torch.strided or values.is_meta:
+    is_small = values.is_floating_point() and values.itemsize < 2  # no arithmetic is defined on these
+    if is_small or values.is_complex() or values.is_quantized or values.is_nested or values.layout != torch.strided or values.is_meta:
         return f"a tensor of {values.dtype} on {values.device} that is not plain"
     return None
 

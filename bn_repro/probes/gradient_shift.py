@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._dynamo import OptimizedModule
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
@@ -42,9 +43,13 @@ def gradient_shift(
         layers: names of submodules; by default all that have a `weight` of two or more dimensions.
 
     Raises:
-        ValueError: a layer is not called, or has no W with a gradient; the optimizer holds none of the network's
+        ValueError: a part is compiled, a layer is not called, or has no W with a gradient; the optimizer holds none of the network's
             parameters, or needs a closure.
     """
+    compiled = [name for name, module in network.named_modules() if is_compiled(module)]
+    if compiled:
+        which = f"module '{compiled[0]}'" if compiled[0] else type(network).__name__
+        raise ValueError(f"{which} is compiled, which hides in what order parameters are used; measure it as it was before")
     now = trainable_parameters(network)
     order = Order()
     _, of_all = loss_and_gradients(network, now, loss_fn, x, y, list(now.values()), noting_order(network, now, order))
@@ -66,6 +71,10 @@ def gradient_shift(
         values = {"shift": shift, "relative": shift / norm, "cosine": cosine, "gradient_norm": norm}
         measures |= {f"{layer}/{measure}": value.item() for measure, value in values.items()}
     return measures
+
+
+def is_compiled(module: nn.Module) -> bool:
+    return module._compiled_call_impl is not None or isinstance(module, OptimizedModule)
 
 
 @dataclass
@@ -113,7 +122,7 @@ def is_used_before(parameter: str, layer: str, order: Order) -> bool:
 
     One that no function is given counts with the call of the module that owns it, or of the nearest that is called.
     """
-    if parameter.startswith(f"{layer}."):
+    if parameter.startswith(prefix_of(layer)):
         return False
     if parameter in order.uses:
         return order.uses[parameter] <= time_of(layer, order)
@@ -125,9 +134,13 @@ def is_used_before(parameter: str, layer: str, order: Order) -> bool:
     return list(order.calls).index(owner) < list(order.calls).index(layer)
 
 
+def prefix_of(layer: str) -> str:
+    return f"{layer}." if layer else ""
+
+
 def time_of(layer: str, order: Order) -> int:
     """Return after how many functions a layer was called or, if only its parameters are used, the first of them."""
-    uses = [use - 1 for name, use in order.uses.items() if name.startswith(f"{layer}.")]
+    uses = [use - 1 for name, use in order.uses.items() if name.startswith(prefix_of(layer))]
     return order.calls.get(layer, min(uses, default=-1))
 
 
@@ -151,7 +164,7 @@ def weights_of(layer: str, order: Order, gradients: Mapping[str, Tensor]) -> lis
     Raises:
         ValueError: the layer is neither called nor its weight used, or there is none.
     """
-    weights = [name for name, g in gradients.items() if name.startswith(f"{layer}.") and g.dim() > 1]
+    weights = [name for name, g in gradients.items() if name.startswith(prefix_of(layer)) and g.dim() > 1]
     if not weights or (layer not in order.calls and not order.uses.keys() & set(weights)):
         choices = ", ".join(layers_in(order, gradients))
         raise ValueError(f"layer '{layer}' is not called or has no weight with a gradient; choices: {choices}")
@@ -168,7 +181,11 @@ def parameters_after_step(network: nn.Module, optimizer: torch.optim.Optimizer, 
     own = [p for group in optimizer.param_groups for p in group["params"]]
     if not any(p in names for p in own):
         raise ValueError(f"the optimizer holds none of {type(network).__name__}'s parameters")
-    twin = copy.deepcopy(optimizer)
+    memo: dict[int, Any] = {}
+    twin = copy.deepcopy(optimizer, memo)
+    for name, value in vars(optimizer).items():  # what an optimizer's own way of being copied leaves out
+        if name not in vars(twin) and name != "step":  # a scheduler's wrapper would step the original
+            setattr(twin, name, copy.deepcopy(value, memo))
     copies = [p for group in twin.param_groups for p in group["params"]]
     for parameter, copied in zip(own, copies):
         copied.grad = gradients.get(names.get(parameter, ""))

@@ -9,9 +9,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from bn_repro.norms import normalizing_by_batch
-from bn_repro.norms.calling import call
-from bn_repro.norms.modes import copied, put_in_evaluation
+from bn_repro.norms.calling import call, is_empty, tensors_in
+from bn_repro.norms.modes import copied, first_line, put_in_evaluation
 from bn_repro.norms.torchs_own import is_followed_by_activation
+from bn_repro.norms.virtual_batch_norm import is_reference_pass
 from bn_repro.probes.layers import Layer, layers_of
 from bn_repro.probes.undisturbed import undisturbed
 
@@ -49,7 +50,8 @@ def layer_jacobians(
 
     Args:
         x: a tensor, or a tuple or dict of the network's arguments.
-        generator: of the random vectors; training draws nothing.
+        generator: of the random vectors; training draws nothing. Give it another seed than the weights were drawn by, since
+            vectors that are like rows of W make `mean_square` and `batch_largest` too large.
         num_examples: the first so many examples of the batch.
         has_nonlinearity: include g; otherwise the map ends with the norm, and under BN is the same for all examples.
         layers: the names of some; by default all.
@@ -57,26 +59,47 @@ def layer_jacobians(
     Raises:
         ValueError: there is no such layer, it is not called, it has no g, or its norm does not let its statistics be held.
     """
+    if is_empty(x) or num_examples < 1:
+        raise ValueError(f"num_examples={num_examples} of a batch of {len(tensors_in(x)[0])} leave nothing to measure")
     found = layers_of(network, x)
     unknown = [name for name in layers or () if name not in found]
     if unknown:
         raise ValueError(f"{type(network).__name__} has no layer '{unknown[0]}' to measure; choices: {', '.join(found)}")
     chosen = found if layers is None else {name: found[name] for name in layers}
     inputs = inputs_of({name: layer.first for name, layer in chosen.items()}, network, x)
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for name, layer in chosen.items():
         if name not in inputs:
             raise ValueError(f"layer '{name}' is not called by the forward pass")
-        own = map_of(name, layer, has_nonlinearity)
         u = inputs[name].float() if is_half_precision(inputs[name]) else inputs[name]
-        with normalizing_by_batch(own):
-            arrays[f"{name}/batch_largest"] = largest_singular_values(Jacobian(own, u), generator, 1)[0].cpu().numpy()
-        hold_statistics(own, u, name)
-        spectra = [spectrum(Jacobian(own, one[None]), generator) for one in u[:num_examples]]
-        arrays[f"{name}/singular_values"] = torch.stack([values for values, _, _ in spectra]).cpu().numpy()
-        arrays[f"{name}/mean_square"] = np.mean([square for _, square, _ in spectra])
-        arrays[f"{name}/is_exact"] = np.asarray(spectra[0][2])
+        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(u.device.type, enabled=False):
+            found_of = jacobian_of_layer(map_of(name, layer, has_nonlinearity), u.clone(), name, generator, num_examples)
+        arrays |= {f"{name}/{measure}": value for measure, value in found_of.items()}
     return arrays
+
+
+def jacobian_of_layer(own: nn.Module, u: Tensor, name: str, generator: torch.Generator, num_examples: int) -> dict[str, np.ndarray]:
+    """Measure the map `own` of a layer at its input u; its norms' statistics are held from here on.
+
+    Raises:
+        ValueError: it has complex weights, takes more than one input, or its norm does not let its statistics be held.
+    """
+    if any(tensor.is_complex() for tensor in (u, *own.parameters())):
+        raise ValueError(f"layer '{name}' is of complex numbers, whose Jacobian is not measured")
+    with normalizing_by_batch(own):
+        try:
+            jacobian = Jacobian(own, u)
+        except TypeError as error:
+            raise ValueError(f"layer '{name}' is no function of one input ({first_line(error)})") from error
+        largest = largest_singular_values(jacobian, generator, 1)[0].cpu().numpy()
+    hold_statistics(own, u, name)
+    spectra = [spectrum(Jacobian(own, one[None]), generator) for one in u[:num_examples]]
+    return {
+        "batch_largest": largest,
+        "singular_values": torch.stack([values for values, _, _ in spectra]).cpu().numpy(),
+        "mean_square": np.mean([square for _, square, _ in spectra]),
+        "is_exact": np.asarray(spectra[0][2]),
+    }
 
 
 def map_of(name: str, layer: Layer, has_nonlinearity: bool) -> nn.Module:
@@ -106,7 +129,7 @@ def inputs_of(modules: dict[str, nn.Module], network: nn.Module, x: object) -> d
 
     def keep(name: str):
         def hook(module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
-            if name not in inputs:
+            if name not in inputs and not is_reference_pass():
                 inputs[name] = (*args, *kwargs.values())[0].clone()
 
         return hook

@@ -29,10 +29,10 @@ def landscape_along_gradient(
         x: a tensor, or a tuple or dict of the network's arguments.
 
     Raises:
-        ValueError: there are no steps, no parameter trains, one is of half precision, or the loss is not one number.
+        ValueError: there are no steps or one is not positive, no parameter trains, one is of half precision, or the loss is not one number.
     """
-    if not multiples:
-        raise ValueError("multiples must name at least one step along the gradient")
+    if not multiples or lr <= 0 or min(multiples) <= 0:
+        raise ValueError(f"lr={lr} and multiples={tuple(multiples)} must be positive numbers, at least one step along the gradient")
     theta = trainable_parameters(network)
     halves = [name for name, p in theta.items() if p.itemsize < 4]
     if halves:

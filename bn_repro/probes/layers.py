@@ -92,8 +92,9 @@ def layers_of(network: nn.Module, x: object) -> dict[str, Layer]:
     outputs: list[tuple[nn.Module, Tensor, int]] = []  # of affine maps, with the outputs' versions
     norms: dict[nn.Module, nn.Module] = {}
 
-    def see_output(affine: nn.Module, args: tuple[object, ...], output: Tensor) -> None:
-        outputs.append((affine, output, output._version))
+    def see_output(affine: nn.Module, args: tuple[object, ...], output: object) -> None:
+        if isinstance(output, Tensor):
+            outputs.append((affine, output, output._version))
 
     def see_input(norm: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
         u = next(iter((*args, *kwargs.values())), None)

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from bn_repro.norms.virtual_batch_norm import is_reference_pass
+from bn_repro.probes.gradient_shift import owner_of_weight
 from bn_repro.probes.layers import Layer, layers_of
 from bn_repro.probes.undisturbed import LossFunction, loss_and_gradients, trainable_parameters, zero_if_none
 
@@ -52,7 +54,9 @@ def magnitudes(network: nn.Module, loss_fn: LossFunction, x: object, y: object) 
                 measures[place] = rms(values[place])
                 measures[f"{place}_gradient"] = rms(of_values[place])
         of_layer = [name_of[id(p)] for p in layer.affine.parameters()]
-        own = [of_weights[weight] for weight in of_layer if weight in of_weights]
+        matrices = [name for name in of_layer if name in of_weights]
+        named_so = [name for name in matrices if owner_of_weight(name) is not None]  # some have gains of as many dimensions beside W
+        own = [of_weights[name] for name in named_so or matrices]
         measures[f"{name}/weight_gradient"] = rms(own) if own else 0.0
     return measures
 
@@ -63,6 +67,8 @@ def keeping_outputs(layers: dict[str, Layer], values: dict[str, list[Tensor]]) -
 
     def keep(places: list[str], reads: dict[str, str]):
         def hook(module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object], output: Tensor) -> Tensor:
+            if is_reference_pass():
+                return output
             # With frozen weights below, the gradient in it is asked for all the same.
             value = output if output.requires_grad else output.detach().requires_grad_()
             u = next(iter((*args, *kwargs.values())), None)

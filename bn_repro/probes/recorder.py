@@ -2,7 +2,7 @@
 
 import itertools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Self
 
@@ -75,7 +75,12 @@ class ActivationRecorder:
         self._samples = Samples(num_sampled, self.percentiles, num_bins, bounds)
         self._is_compiled = False
         self._takers = {
-            module: between_graphs(partial(self._take, sites), partial(self._take_compiled, sites))
+            module: (
+                between_graphs(partial(self._take_input, sites), partial(self._in_a_graph, self._take_input, sites))
+                if sites[0].is_input
+                else None,
+                between_graphs(partial(self._take_output, sites), partial(self._in_a_graph, self._take_output, sites)),
+            )
             for module, sites in self.sites.items()
             if module is not network
         }
@@ -104,40 +109,47 @@ class ActivationRecorder:
         if is_recorded:
             self._called = set()
             if not self._own:
-                self._own = [(module, watch(module, Watched(module.forward, take))) for module, take in self._takers.items()]
+                self._own = [(module, watch(module, Watched(module.forward, *takers))) for module, takers in self._takers.items()]
         return is_recorded
 
     def _end(self, args: tuple[object, ...], output: object) -> None:
         if self.network in self.sites:
-            self._take(self.sites[self.network], args, output)
+            sites = self.sites[self.network]
+            if sites[0].is_input:
+                self._take_input(sites, args)
+            self._take_output(sites, output)
         if self._called:
             self._steps.append(self.step - 1)
         self._called = self._latest = None
         if not self._is_compiled:
             self._unwatch()
 
-    def _take_compiled(self, sites: list[Site], args: tuple[object, ...], output: object) -> None:
+    def _in_a_graph(self, take: Callable[[list[Site], Any], None], sites: list[Site], values: Any) -> None:
         self._is_compiled = True  # and the graphs go on calling it
-        self._take(sites, args, output)
+        take(sites, values)
 
-    def _take(self, sites: list[Site], args: tuple[object, ...], output: object) -> None:
-        if self._called is None or sites[0].name in self._called:
-            return
-        self._called.add(sites[0].name)
-        for site in sites:
-            values: Any = next(iter(args), None) if site.is_input else output
-            why = what_it_is(values)
-            if why:
-                if site.name not in self._told:
-                    self._told.add(site.name)
-                    warnings.warn(f"{site.name} is not recorded: it is {why}", stacklevel=2)
-            elif values.numel():
-                # A norm's input often is the very output of the layer before it, which need not be described again.
-                version = None if values.is_inference() else values._version
-                if self._latest is None or self._latest[0] is not values or version is None or self._latest[1] != version:
-                    self._latest = values, version, []
-                    self._samples.keep(values.detach(), self.step - 1, self._latest[2])
-                self._latest[2].append(site.name)
+    def _take_input(self, sites: list[Site], args: tuple[Any, ...]) -> None:
+        if self._called is not None and sites[0].name not in self._called:
+            self._keep(sites[0], next(iter(args), None))
+
+    def _take_output(self, sites: list[Site], output: Any) -> None:
+        if self._called is not None and sites[0].name not in self._called:
+            self._called.add(sites[0].name)
+            self._keep(sites[-1], output)
+
+    def _keep(self, site: Site, values: Any) -> None:
+        why = what_it_is(values)
+        if why:
+            if site.name not in self._told:
+                self._told.add(site.name)
+                warnings.warn(f"{site.name} is not recorded: it is {why}", stacklevel=2)
+        elif values.numel():
+            # A norm's input often is the very output of the layer before it, which need not be described again.
+            version = None if values.is_inference() else values._version
+            if self._latest is None or self._latest[0] is not values or version is None or self._latest[1] != version:
+                self._latest = values, version, []
+                self._samples.keep(values.detach(), self.step - 1, self._latest[2])
+            self._latest[2].append(site.name)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the records so far, in order of steps and of the network: those that `measures.drift` reads.

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from bn_repro.norms import normalizing_by_batch
-from bn_repro.norms.calling import fresh_arguments, tensors_in
+from bn_repro.norms.calling import fresh, fresh_arguments, tensors_in
 from bn_repro.norms.modes import keeping_random_numbers, keeping_state
 from bn_repro.probes.watching import measuring
 
@@ -34,6 +34,7 @@ def rehearsing(x: object, *callables: object) -> Iterator[None]:
         callables: the network, and what else runs; of functions nothing is restored.
     """
     with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
         stack.enter_context(measuring())
         stack.enter_context(keeping_random_numbers(*tensors_in(x)))
         for module in callables:
@@ -81,15 +82,22 @@ def loss_and_gradients(
         watching: what is entered for the forward pass alone.
 
     Raises:
-        ValueError: the loss is not one number, or no function of the parameters; a checkpoint hides gradients.
+        ValueError: the loss is not one number, or no function of the parameters; a checkpoint hides gradients; a parameter is
+            also held in a list or the like, and used from there.
     """
-    args, kwargs = fresh_arguments(network, x)
+    own = {name: p for name, p in network.named_parameters() if p.requires_grad}
 
     def both_passes() -> tuple[Tensor, tuple[Tensor | None, ...]]:
+        args, kwargs = fresh_arguments(network, x)
         with watching or nullcontext():
-            loss = one_number(loss_fn(network(*args, **kwargs), y))
+            loss = one_number(loss_fn(network(*args, **kwargs), fresh(y)))
         refuse_hidden_gradients(loss)
-        return loss.detach(), torch.autograd.grad(loss, wanted() if callable(wanted) else wanted, allow_unused=True)
+        asked = list(wanted() if callable(wanted) else wanted)
+        gradients = torch.autograd.grad(loss, [*asked, *own.values()], allow_unused=True)
+        used = next((name for name, gradient in zip(own, gradients[len(asked) :]) if gradient is not None), None)
+        if used is not None:
+            raise ValueError(f"parameter '{used}' is also used from where no name of the network leads, so that it cannot be exchanged")
+        return loss.detach(), gradients[: len(asked)]
 
     with rehearsing(x, network, loss_fn), torch.enable_grad():
         of_whole = {f"network.{name}": value for name, value in parameters.items()}

@@ -47,13 +47,16 @@ def itself(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 @dataclass
 class Watched(InPlaceOfForward):
-    """Show what goes in and comes out of a module; a hook would cost several times as much."""
+    """Show what goes in and comes out of a module, each when it does; a hook would cost several times as much."""
 
-    see: Callable[[tuple[Any, ...], Any], None]
+    see_input: Callable[[tuple[Any, ...]], None] | None
+    see_output: Callable[[Any], None]
 
     def __call__(self, *args: Tensor, **kwargs: object) -> Tensor:
+        if self.see_input is not None:
+            self.see_input(args or tuple(kwargs.values()))
         output = self.forward(*args, **kwargs)
-        self.see(args or tuple(kwargs.values()), output)
+        self.see_output(output)
         return output
 
 
