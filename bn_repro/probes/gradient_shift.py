@@ -16,6 +16,7 @@ from bn_repro.norms.modes import first_line, keeping_random_numbers
 from bn_repro.probes.undisturbed import LossFunction, loss_and_gradients, trainable_parameters, zero_if_none
 
 
+@torch.inference_mode(False)
 def gradient_shift(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -188,7 +189,8 @@ def parameters_after_step(network: nn.Module, optimizer: torch.optim.Optimizer, 
             setattr(twin, name, copy.deepcopy(value, memo))
     copies = [p for group in twin.param_groups for p in group["params"]]
     for parameter, copied in zip(own, copies):
-        copied.grad = gradients.get(names.get(parameter, ""))
+        gradient = gradients.get(names.get(parameter, ""))
+        copied.grad = None if gradient is None else gradient.clone()  # an optimizer may change it in place
     try:
         with keeping_random_numbers(*own):
             twin.step()

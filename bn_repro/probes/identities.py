@@ -11,6 +11,7 @@ from bn_repro.probes.layers import not_in_sequence
 from bn_repro.probes.undisturbed import rehearsing, undisturbed
 
 
+@torch.inference_mode(False)
 def scale_invariance_errors(network: nn.Module, x: Tensor, scale: float, generator: torch.Generator) -> dict[str, float]:
     """Return how far section 3.3's three identities are from holding, for W scaled to aW; the worst layer counts.
 
@@ -52,7 +53,7 @@ def scale_invariance_errors(network: nn.Module, x: Tensor, scale: float, generat
         raise ValueError(f"{type(network).__name__} calls no layer that is norm(affine(u))")
     worst = {"output": 0.0, "input_gradient": 0.0, "weight_gradient": 0.0}
     for name, u in inputs.items():
-        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(u.device.type, enabled=False):
+        with torch.enable_grad(), torch.autocast(u.device.type, enabled=False):
             out, by_u, by_w = output_and_gradients(layers[name], u, 1.0, generator.clone_state())
             out_a, by_u_a, by_w_a = output_and_gradients(layers[name], u, scale, generator.clone_state())
         errors = (relative(out_a, out), relative(by_u_a, by_u), relative(by_w_a, by_w / scale))

@@ -24,6 +24,7 @@ TOLERANCE = 1e-3  # relative, of what a layer gives by statistics that are held
 NUM_DRAWS = 32  # of random vectors for the mean square: its relative error is below sqrt(2 / 32), and far below with a flat spectrum
 
 
+@torch.inference_mode(False)
 def layer_jacobians(
     network: nn.Module,
     x: object,
@@ -72,7 +73,7 @@ def layer_jacobians(
         if name not in inputs:
             raise ValueError(f"layer '{name}' is not called by the forward pass")
         u = inputs[name].float() if is_half_precision(inputs[name]) else inputs[name]
-        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(u.device.type, enabled=False):
+        with torch.enable_grad(), torch.autocast(u.device.type, enabled=False):
             found_of = jacobian_of_layer(map_of(name, layer, has_nonlinearity), u.clone(), name, generator, num_examples)
         arrays |= {f"{name}/{measure}": value for measure, value in found_of.items()}
     return arrays

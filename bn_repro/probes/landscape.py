@@ -10,6 +10,7 @@ from bn_repro.probes.undisturbed import LossFunction, loss_and_gradients, traina
 MULTIPLES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)  # of the learning rate; the published range is [1/2, 4]
 
 
+@torch.inference_mode(False)
 def landscape_along_gradient(
     network: nn.Module, loss_fn: LossFunction, x: object, y: object, lr: float, multiples: Sequence[float] = MULTIPLES
 ) -> dict[str, float]:

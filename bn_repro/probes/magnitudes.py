@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -12,6 +13,7 @@ from bn_repro.probes.layers import Layer, layers_of
 from bn_repro.probes.undisturbed import LossFunction, loss_and_gradients, trainable_parameters, zero_if_none
 
 
+@torch.inference_mode(False)
 def magnitudes(network: nn.Module, loss_fn: LossFunction, x: object, y: object) -> dict[str, float]:
     """Return `{"<layer>/<measure>": root mean square}` of every layer g(norm(affine(u))), in the order of the network.
 

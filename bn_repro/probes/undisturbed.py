@@ -34,7 +34,6 @@ def rehearsing(x: object, *callables: object) -> Iterator[None]:
         callables: the network, and what else runs; of functions nothing is restored.
     """
     with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(False))
         stack.enter_context(measuring())
         stack.enter_context(keeping_random_numbers(*tensors_in(x)))
         for module in callables:
