@@ -3,14 +3,14 @@
 import statistics
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 
 import torch
 from torch import Tensor, nn
 
-from bn_repro.norms.calling import call_with, fresh_arguments, tensors_in
+from bn_repro.norms.calling import call_with, fresh, fresh_arguments, tensors_in
 from bn_repro.norms.modes import first_line
 from bn_repro.probes.undisturbed import LossFunction, one_number, rehearsing
 
@@ -42,12 +42,9 @@ def step_cost(
         raise ValueError(f"rounds={rounds} and repeats={repeats} must be at least 1")
     sides = [Side(module, loss_fn, x, y, parameters_of(module)) for module in (network, other)]
     parameters = [p for side in sides for p in side.parameters]
-    with (
-        torch.inference_mode(False),
-        torch.enable_grad(),
-        rehearsing(x, network, other, loss_fn),
-        keeping_gradients(parameters),
-    ):
+    with torch.inference_mode(False), torch.enable_grad(), rehearsing(x, network, other, loss_fn), ExitStack() as stack:
+        reached = [leaf for side in sides for leaf in leaves_of(side.loss(*side.batch()))]  # perhaps in the loss too
+        stack.enter_context(keeping_gradients([*parameters, *reached]))
         kept, kept_by_other = (side.bytes_kept() for side in sides)
         if not kept_by_other:
             raise ValueError(f"autograd keeps nothing between the passes of {type(other).__name__}, so that memory has no ratio")
@@ -75,7 +72,7 @@ def parameters_of(network: nn.Module) -> list[nn.Parameter]:
 
 
 @contextmanager
-def keeping_gradients(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+def keeping_gradients(parameters: Sequence[Tensor]) -> Iterator[None]:
     """Let backward passes leave gradients, and put back after what was there before."""
     before = [(p, p.grad) for p in parameters]
     try:
@@ -83,6 +80,18 @@ def keeping_gradients(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
     finally:
         for p, gradient in before:
             p.grad = gradient
+
+
+def leaves_of(loss: Tensor) -> list[Tensor]:
+    """Return the tensors that a backward pass leaves gradients in; of older checkpoints not those within."""
+    waiting, seen, leaves = [loss.grad_fn], set(), []
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            leaves += [node.variable] if hasattr(node, "variable") else []
+            waiting += [below for below, _ in node.next_functions]
+    return leaves
 
 
 def waiting_for(devices: Iterable[torch.device]) -> Callable[[], None]:
@@ -114,21 +123,25 @@ class Side:
     y: object
     parameters: list[nn.Parameter]
 
-    def loss(self, args: tuple[object, ...], kwargs: dict[str, object]) -> Tensor:
-        return one_number(self.loss_fn(call_with(self.network, self.x, args, kwargs), self.y))  # type: ignore[arg-type]
+    def batch(self) -> tuple[tuple[object, ...], dict[str, object], object]:
+        """Return arguments and targets of a pass of its own."""
+        return *fresh_arguments(self.network, self.x), fresh(self.y)
+
+    def loss(self, args: tuple[object, ...], kwargs: dict[str, object], y: object) -> Tensor:
+        return one_number(self.loss_fn(call_with(self.network, self.x, args, kwargs), y))  # type: ignore[arg-type]
 
     def seconds(self, settle: Callable[[], None]) -> tuple[float, float]:
         """Return how long a forward and a backward pass take."""
-        args, kwargs = fresh_arguments(self.network, self.x)
+        args, kwargs, y = self.batch()
         for p in self.parameters:
             p.grad = None
         torch.clear_autocast_cache()  # which training leaves empty after each step
         settle()
         started = perf_counter()
-        loss = self.loss(args, kwargs)
+        loss = self.loss(args, kwargs, y)
         settle()
         between = perf_counter()
-        loss.backward(inputs=self.parameters)
+        loss.backward()
         settle()
         return between - started, perf_counter() - between
 
@@ -137,11 +150,11 @@ class Side:
             raise ValueError(f"the loss does not depend on any parameter of {type(self.network).__name__} that trains")
 
     def bytes_kept(self) -> int:
-        args, kwargs = fresh_arguments(self.network, self.x)
+        args, kwargs, y = self.batch()
         of_loss = self.loss_fn.parameters() if isinstance(self.loss_fn, nn.Module) else ()
-        anyway = (*self.network.parameters(), *self.network.buffers(), *of_loss, *tensors_in((args, kwargs)), *tensors_in(self.y))
+        anyway = (*self.network.parameters(), *self.network.buffers(), *of_loss, *tensors_in((args, kwargs, y)))
         try:
-            return bytes_kept(lambda: self.loss(args, kwargs), anyway)
+            return bytes_kept(lambda: self.loss(args, kwargs, y), anyway)
         except RuntimeError as error:  # what torch raises of sparse tensors, of torch.func inside the network
             raise ValueError(f"what autograd keeps of {type(self.network).__name__} cannot be seen ({first_line(error)})") from error
 
