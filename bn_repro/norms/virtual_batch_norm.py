@@ -64,7 +64,8 @@ class VirtualBatchNorm(nn.Module):
             ValueError: there is no reference.
         """
         if self.moments is None:
-            raise ValueError("virtual batch norm has no reference statistics; give some by reference_statistics(network, x_ref)")
+            how = "reference_statistics(network, x_ref) gives some, though not to what activation checkpoints compute again"
+            raise ValueError(f"virtual batch norm has no reference statistics; {how}")
         mean, var, size = self.moments
         gamma, beta = self.gamma, self.beta
         if x is not None:

@@ -12,7 +12,7 @@ from torch._dynamo import OptimizedModule
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from bn_repro.norms.modes import first_line, keeping_random_numbers
+from bn_repro.norms.modes import first_line, keeping_random_numbers, refuse_scripted
 from bn_repro.probes.undisturbed import LossFunction, loss_and_gradients, trainable_parameters, zero_if_none
 
 
@@ -44,9 +44,10 @@ def gradient_shift(
         layers: names of submodules; by default all that have a `weight` of two or more dimensions.
 
     Raises:
-        ValueError: a part is compiled, a layer is not called, or has no W with a gradient; the optimizer holds none of the network's
-            parameters, or needs a closure.
+        ValueError: a part is compiled or scripted; a layer is not called, or has no W with a gradient; the optimizer holds none of
+            the network's parameters, or needs a closure.
     """
+    refuse_scripted(network, "measure")
     compiled = [name for name, module in network.named_modules() if is_compiled(module)]
     if compiled:
         which = f"module '{compiled[0]}'" if compiled[0] else type(network).__name__

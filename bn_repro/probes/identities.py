@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from bn_repro.norms import fold_batch_norms, foldable_pairs, normalizing_by_batch
 from bn_repro.norms.calling import call, tensors_in
-from bn_repro.norms.modes import copied, evaluating
+from bn_repro.norms.modes import copied, evaluating, first_line
 from bn_repro.probes.layers import not_in_sequence
 from bn_repro.probes.undisturbed import rehearsing, undisturbed
 
@@ -27,7 +27,7 @@ def scale_invariance_errors(network: nn.Module, x: Tensor, scale: float, generat
         scale: the factor a.
 
     Raises:
-        ValueError: the network has no such layer.
+        ValueError: the network has no such layer, or one takes more than one input.
     """
     inputs: dict[str, Tensor] = {}
     layers = {
@@ -54,8 +54,11 @@ def scale_invariance_errors(network: nn.Module, x: Tensor, scale: float, generat
     worst = {"output": 0.0, "input_gradient": 0.0, "weight_gradient": 0.0}
     for name, u in inputs.items():
         with torch.enable_grad(), torch.autocast(u.device.type, enabled=False):
-            out, by_u, by_w = output_and_gradients(layers[name], u, 1.0, generator.clone_state())
-            out_a, by_u_a, by_w_a = output_and_gradients(layers[name], u, scale, generator.clone_state())
+            try:
+                out, by_u, by_w = output_and_gradients(layers[name], u, 1.0, generator.clone_state())
+                out_a, by_u_a, by_w_a = output_and_gradients(layers[name], u, scale, generator.clone_state())
+            except TypeError as error:
+                raise ValueError(f"layer '{name}' is no function of one input ({first_line(error)})") from error
         errors = (relative(out_a, out), relative(by_u_a, by_u), relative(by_w_a, by_w / scale))
         worst = {key: float(np.maximum(value, error)) for (key, value), error in zip(worst.items(), errors)}
     return worst

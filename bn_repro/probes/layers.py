@@ -9,7 +9,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.utils.hooks import RemovableHandle
 
 from bn_repro.norms.calling import call
-from bn_repro.norms.modes import is_norm
+from bn_repro.norms.modes import is_norm, refuse_scripted
 from bn_repro.probes.undisturbed import rehearsing
 
 
@@ -80,8 +80,9 @@ def layers_of(network: nn.Module, x: object) -> dict[str, Layer]:
     if one does.
 
     Raises:
-        ValueError: it has neither.
+        ValueError: it has neither, or a part is scripted.
     """
+    refuse_scripted(network, "measure")
     normed = normed_layers(network)
     unsure = {name: layer for name, layer in normed.items() if not isinstance(layer, nn.Sequential)}
     wrong = not_in_sequence(unsure, network, x) if unsure else set()

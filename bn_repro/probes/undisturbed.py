@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -31,12 +32,16 @@ def rehearsing(x: object, *callables: object) -> Iterator[None]:
     """Run a network as training would, in its modes and with the random numbers of the next step, and restore all it changes.
 
     Args:
-        callables: the network, and what else runs; of functions nothing is restored.
+        callables: the network, and what else runs; of functions that are neither modules' methods nor partial calls of one, nothing is
+            restored.
     """
     with ExitStack() as stack:
         stack.enter_context(measuring())
         stack.enter_context(keeping_random_numbers(*tensors_in(x)))
-        for module in callables:
+        for called in callables:
+            while isinstance(called, partial):
+                called = called.func
+            module = getattr(called, "__self__", called)
             if isinstance(module, nn.Module):
                 stack.enter_context(keeping_state(module))
         yield

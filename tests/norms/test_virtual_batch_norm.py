@@ -140,7 +140,7 @@ def test_gradcheck(has_example):
 
 def test_without_a_reference_it_says_so():
     network, x = stacked(), drawn(4, 2, 3, 3)
-    with pytest.raises(ValueError, match="no reference statistics; give some by reference_statistics"):
+    with pytest.raises(ValueError, match=r"no reference statistics; reference_statistics\(network, x_ref\) gives some"):
         network(x)
     with reference_statistics(network, drawn(6, 2, 3, 3)):
         network(x)

@@ -2,6 +2,7 @@
 
 import random
 from collections import deque
+from functools import partial
 
 import numpy as np
 import pytest
@@ -207,6 +208,37 @@ def test_gradients_of_a_loss_stay_none():
     head = Head()
     step_cost(nn.Linear(4, 8), nn.Linear(4, 8), head, X, Y, 1, 1)
     assert head.weight.grad is None
+
+
+class Centred(nn.Module):
+    """A loss that follows what it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("centre", torch.zeros(3))
+
+    def forward(self, output, y):
+        self.centre.lerp_(output.detach().mean(0), 0.1)
+        return F.cross_entropy(output - self.centre, y)
+
+
+def test_buffers_of_a_loss_that_is_wrapped_are_put_back():
+    loss = Centred()
+    for loss_fn in (loss, loss.forward, partial(partial(loss))):
+        magnitudes(Weighted(), loss_fn, X, Y)
+        assert (loss.centre == 0).all()
+
+
+def test_scripted_parts_are_refused():
+    network = nn.Sequential(torch.jit.script(nn.Linear(4, 4)), nn.Linear(4, 3))
+    optimizer = torch.optim.SGD(network.parameters(), 0.1)
+    for measure in (
+        lambda: gradient_shift(network, optimizer, F.cross_entropy, X, Y),
+        lambda: magnitudes(network, F.cross_entropy, X, Y),
+        lambda: layer_jacobians(network, X, generator()),
+    ):
+        with pytest.raises(ValueError, match="its module '0' is scripted"):
+            measure()
 
 
 @pytest.mark.parametrize("no_grad", [torch.no_grad, torch.inference_mode])
