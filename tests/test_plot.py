@@ -132,3 +132,25 @@ def test_a_layer_that_some_passes_did_not_call_is_drawn_where_it_was(arrays):
 def test_what_cannot_be_drawn_is_said(arrays, draw, message):
     with pytest.raises(ValueError, match=message):
         draw(arrays)
+
+
+def recorded(network, **settings):
+    with ActivationRecorder(network, every=1, **settings) as recorder:
+        for seed in range(3):
+            network(torch.randn(40, 4, generator=torch.Generator().manual_seed(seed)))
+    return recorder.arrays()
+
+
+def test_ridges_of_unlike_bins_have_a_common_range():
+    network = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+    wide, narrow = recorded(network), recorded(network, bounds=(-3.0, 3.0), num_bins=50)
+    limits = [plot.ridges(of, "out").axes[0].get_xlim() for of in ({"a": wide, "b": narrow}, {"a": wide}, {"b": narrow})]
+    assert limits[0] == pytest.approx((min(limits[1][0], limits[2][0]), max(limits[1][1], limits[2][1])))
+
+
+def test_drift_is_drawn_where_all_were_recorded():
+    plain, normed = nn.Sequential(nn.Linear(4, 4)), nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+    both = {"plain": recorded(plain), "normed": recorded(normed)}
+    assert len(plot.drift(both).axes) == 3  # two panels and the scale
+    with pytest.raises(ValueError, match="nothing was recorded at 'in' of plain"):
+        plot.drift(both, "in")

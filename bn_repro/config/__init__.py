@@ -39,7 +39,7 @@ def knob(
     return field(metadata={"meaning": meaning, **bounds, "choices": choices, "unit": unit, "changes_result": changes_result})
 
 
-def group() -> Any:
+def knobs() -> Any:
     """Declare a field that holds knobs of its own."""
     return field()
 
@@ -161,9 +161,9 @@ class RunConfig:
     threads: int = knob("CPU threads of a run", low=1, high=1_024, unit="threads", changes_result=False)
     results_folder: str = knob("where runs are recorded", changes_result=False)
     if TYPE_CHECKING:  # each kind has its own
-        network: Any = group()
-        train: Any = group()
-        wandb: WandbConfig = group()
+        network: Any = knobs()
+        train: Any = knobs()
+        wandb: WandbConfig = knobs()
 
     @property
     def kind(self) -> str:
@@ -194,12 +194,12 @@ class RunConfig:
 class Config(RunConfig):
     """A run that trains a network on examples."""
 
-    data: DataConfig = group()
-    network: NetworkConfig = group()
-    train: TrainConfig = group()
-    base: BaseConfig = group()
-    probe: ProbeConfig = group()
-    wandb: WandbConfig = group()
+    data: DataConfig = knobs()
+    network: NetworkConfig = knobs()
+    train: TrainConfig = knobs()
+    base: BaseConfig = knobs()
+    probe: ProbeConfig = knobs()
+    wandb: WandbConfig = knobs()
 
     @property
     def kind(self) -> str:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bn_repro.config import LARGEST_RATE, MOST, PRECISIONS, RunConfig, WandbConfig, group, knob
+from bn_repro.config import LARGEST_RATE, MOST, PRECISIONS, RunConfig, WandbConfig, knob, knobs
 
 POLICIES = ("es_policy", "ga_policy")
 POLICY_NORMS = ("none", "batch", "virtual_batch", "layer")
@@ -82,11 +82,11 @@ class DiversityConfig:
 class EvolutionConfig(RunConfig):
     """A run that evolves policies for a game."""
 
-    game: GameConfig = group()
-    network: PolicyConfig = group()
-    train: EvolutionTrainConfig = group()
-    probe: DiversityConfig = group()
-    wandb: WandbConfig = group()
+    game: GameConfig = knobs()
+    network: PolicyConfig = knobs()
+    train: EvolutionTrainConfig = knobs()
+    probe: DiversityConfig = knobs()
+    wandb: WandbConfig = knobs()
 
     @property
     def kind(self) -> str:

@@ -62,6 +62,7 @@ def resume_or_begin(work: Resumable, config: RunConfig, writer: RunWriter | Sile
     """
 
     def check_with_record(path: Path, plain: Any) -> Damaged | None:
+        assert isinstance(writer, RunWriter)  # of the first rank, which alone reads checkpoints
         work.check_fits(path, plain)
         return writer.disagreement(plain.get(RECORD), plain["step"])
 

@@ -129,7 +129,7 @@ def do_and_record(
     def save() -> None:
         writer.sync()
         plain = work.as_plain()
-        if rank() == 0:
+        if isinstance(writer, RunWriter):
             save_checkpoint(writer.folder / files.CHECKPOINTS, work.step, plain | {RECORD: writer.extent()})
 
     try:

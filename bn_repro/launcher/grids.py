@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bn_repro.checks.runs import check
 from bn_repro.checks.values import LONGEST_NAME, nearest, shown
-from bn_repro.config import Config, RunConfig, group, walk
+from bn_repro.config import Config, RunConfig, knobs, walk
 from bn_repro.config.evolution import EvolutionConfig
 from bn_repro.config.schemas import DATA, NETWORKS, RUNS
 from bn_repro.records.files import SHIPPED
@@ -36,12 +36,12 @@ CONTROLS = "controls"  # of an experiment file: further grids, since one of Hydr
 class ComposedTraining(Config):
     """What Hydra composes: the knobs of a run, and an experiment's further grids, which are no run's."""
 
-    controls: list[dict[str, str]] = group()
+    controls: list[dict[str, str]] = knobs()
 
 
 @dataclass
 class ComposedEvolution(EvolutionConfig):
-    controls: list[dict[str, str]] = group()
+    controls: list[dict[str, str]] = knobs()
 
 
 def register_schema() -> None:

@@ -57,7 +57,7 @@ def help_text() -> str:
 
 def knob_sections() -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """Yield (title, rows) of the knobs; of data and network those that all kinds have, then those of each kind."""
-    parts = parts_of(Config)
+    parts = schemas_of_groups(Config)
     yield "knobs: of the whole run", rows_of("", {one.name: one for one in fields(Config) if one.name not in parts})
     for part, schema in parts.items():
         common = knobs_of(schema)
@@ -65,12 +65,12 @@ def knob_sections() -> Iterator[tuple[str, list[tuple[str, str]]]]:
         for kind, own in KINDS.get(schema, {}).items():
             special = {name: one for name, one in knobs_of(own).items() if name not in common or one.metadata != common[name].metadata}
             yield f"knobs: {part}{'=' if schema is NetworkConfig else ' of '}{kind}", rows_of(f"{part}.", special)
-    for part, schema in parts_of(EvolutionConfig).items():
+    for part, schema in schemas_of_groups(EvolutionConfig).items():
         if part not in SHARED:
             yield f"knobs: {part} with kind=evolution", rows_of(f"{part}.", knobs_of(schema))
 
 
-def parts_of(schema: type) -> dict[str, type]:
+def schemas_of_groups(schema: type) -> dict[str, type]:
     """Return the schema of each group of knobs, by its name."""
     return {one.name: one.type for one in fields(schema) if isinstance(one.type, type) and is_dataclass(one.type)}
 

@@ -34,9 +34,9 @@ def foldable_pairs(network: nn.Module) -> list[tuple[str, str]]:
     what torch's layers of that kind compute, and nothing else reads their parameters and statistics.
 
     Raises:
-        ValueError: the forward pass cannot be traced by `torch.fx`, so what follows what is unknown.
+        ValueError: the forward pass cannot be traced by `torch.fx`, or has more than five switches, so what follows what is unknown.
     """
-    pairs, _ = judge(evaluating_copy(network))
+    pairs, _, _ = judge(evaluating_copy(network))
     return [(pair.affine, pair.norm) for pair in pairs]
 
 
@@ -65,9 +65,8 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
             something else without them; or, of the result, an input of other dimensions.
     """
     folded = evaluating_copy(network)
-    pairs, left = judge(folded)
+    pairs, left, before = judge(folded)
     norms = {pair.norm for pair in pairs}
-    before = trace_passes(folded, norms) if pairs else Passes()
     for pair in pairs:
         fold(folded.get_submodule(pair.affine), folded.get_submodule(pair.norm))
         become(folded.get_submodule(pair.norm), what_remains(folded.get_submodule(pair.affine), folded.get_submodule(pair.norm)))
@@ -86,17 +85,16 @@ def check_same_passes(network: nn.Module, before: Passes, folded: nn.Module, nor
     Raises:
         ValueError: it does.
     """
-    why = "calls its layers otherwise"
+    looks = f"cannot fold {type(network).__name__}: its forward pass looks at its norms or the layers before them"
     try:
         after = trace_passes(folded, norms)
-        is_same = [written(graph) for graph in before.graphs] == [written(graph) for graph in after.graphs]
     except ValueError as error:
-        is_same, why = False, f"fails ({error})"
-    if not is_same:
-        raise ValueError(f"cannot fold {type(network).__name__}: its forward pass looks at its norms, and {why} once they are folded")
+        raise ValueError(f"{looks}, and fails once they are folded") from error
+    if [lines_of(graph) for graph in before.graphs] != [lines_of(graph) for graph in after.graphs]:
+        raise ValueError(f"{looks}, and calls others once they are folded")
 
 
-def written(graph: fx.Graph) -> list[str]:
+def lines_of(graph: fx.Graph) -> list[str]:
     return [f"{node.op} {node.target} {node.name} {node.args} {node.kwargs}" for node in graph.nodes]
 
 
@@ -110,12 +108,12 @@ def fuse_folded(module: nn.Module) -> nn.Module:
     return module.fuse_folded() if hasattr(module, "fuse_folded") else module
 
 
-def judge(network: nn.Module) -> tuple[list[Pair], dict[str, str]]:
-    """Return which norms of a network in evaluation mode can be folded into what, and why the others cannot."""
+def judge(network: nn.Module) -> tuple[list[Pair], dict[str, str], Passes]:
+    """Return which norms of a network in evaluation mode can be folded into what, why the others cannot, and the passes that say so."""
     refuse_scripted(network, "fold")
     norms = {name: module for name, module in network.named_modules() if isinstance(module, _BatchNorm)}
     if not norms:
-        return [], {}
+        return [], {}, Passes()
     passes = trace_passes(network)
     owners = Counter(id(t) for m in network.modules() for t in (*m._parameters.values(), *m._buffers.values()) if t is not None)
     pairs, left = [], {}
@@ -130,7 +128,7 @@ def judge(network: nn.Module) -> tuple[list[Pair], dict[str, str]]:
             pairs.append(verdict)
         else:
             left[name] = verdict
-    return pairs, left
+    return pairs, left, passes
 
 
 def source_of(name: str, norm: nn.Module, network: nn.Module, passes: Passes) -> Pair | str:

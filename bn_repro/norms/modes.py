@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import is_lazy
+from torch.utils._pytree import tree_map
 
 OF_TORCH = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)  # timm's have children
+GENERATORS = (random.Random, np.random.Generator, np.random.RandomState)
 EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 COLLECTIONS = (list, dict, set, collections.OrderedDict, collections.Counter, collections.defaultdict, collections.deque)
 OF_MODULES = frozenset(vars(nn.Module()))  # attributes that all modules have: parameters, hooks
@@ -59,10 +61,11 @@ def keeping_state(network: nn.Module) -> Iterator[None]:
     modules = (module for module in network.modules() if module not in scripted)
     own = [(module, dict(vars(module)), dict(module._buffers), dict(module._parameters)) for module in modules]
     copies: dict[int, object] = {}
-    for module, attributes, buffers, parameters in own:
-        vars(module).update(copies_of({name: value for name, value in attributes.items() if name not in OF_MODULES}, copies))
+    for module, _, buffers, parameters in own:
         module._buffers.update(copies_of(buffers, copies))
         module._parameters.update(copies_of(parameters, copies))
+    for module, attributes, _, _ in own:  # after these, which collections may hold too
+        vars(module).update(copies_of({name: value for name, value in attributes.items() if name not in OF_MODULES}, copies))
     try:
         yield
     finally:
@@ -91,18 +94,27 @@ def keeping_random_numbers(*of: object) -> Iterator[None]:
 
 
 def copies_of(values: dict[str, object], copies: dict[int, object]) -> dict[str, object]:
-    """Copy collections, generators, and tensors that no gradient runs through, among some values; equal objects have the same copy."""
+    """Copy collections, generators, and tensors that no gradient runs through, among some values; one object has one copy everywhere."""
     for value in values.values():
         if type(value) in COLLECTIONS and id(value) not in copies:
-            copies[id(value)] = copy.copy(value)
-        if isinstance(value, (random.Random, np.random.Generator)) and id(value) not in copies:
+            copies[id(value)] = copy.copy(tree_map(lambda leaf: copies.get(id(leaf), leaf), value))
+        if isinstance(value, GENERATORS) and not isinstance(value, random.SystemRandom) and id(value) not in copies:
             copies[id(value)] = copy.deepcopy(value)
         if isinstance(value, torch.Generator) and id(value) not in copies:
             copies[id(value)] = value.clone_state()
         if isinstance(value, Tensor) and not value.requires_grad and not is_lazy(value) and id(value) not in copies:
-            copy_of = value.detach().clone()
-            copies[id(value)] = nn.Parameter(copy_of, value.requires_grad) if isinstance(value, nn.Parameter) else copy_of
+            copies[id(value)] = copy_of(value)
     return {name: copies[id(value)] for name, value in values.items() if id(value) in copies}
+
+
+def copy_of(tensor: Tensor) -> Tensor:
+    """Copy a tensor; a parameter with its class and attributes, by which quantized layers know their weights."""
+    if not isinstance(tensor, nn.Parameter):
+        return tensor.detach().clone()
+    parameter = nn.Parameter(tensor.detach().clone(), tensor.requires_grad)
+    parameter.__class__ = type(tensor)
+    vars(parameter).update(vars(tensor))
+    return parameter
 
 
 def copied(network: nn.Module) -> nn.Module:

@@ -16,18 +16,19 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from bn_repro.norms.modes import evaluating_copy, first_line
+from bn_repro.norms.modes import evaluating_copy, first_line, keeping_random_numbers
 
 # What tells of a tensor without its values: torch asks this of a property's getter, torch.fx of a node.
 ABOUT_TENSORS = ("dtype", "device", "shape", "ndim", "layout", "is_cuda", "requires_grad", "size", "dim", "numel", "is_floating_point")
 ABOUT_GETTERS = {getattr(Tensor, name).__get__ for name in ABOUT_TENSORS if inspect.isgetsetdescriptor(getattr(Tensor, name))}
-MOST_SWITCHES = 5  # of which all 32 settings are traced
 ABOUT_FUNCTIONS = {getattr(Tensor, name) for name in ABOUT_TENSORS if callable(getattr(Tensor, name))}
+
+MOST_SWITCHES = 5  # of which all 32 settings are traced
 
 
 @dataclass
 class Passes:
-    """The forward passes of a network: one graph of each way to call it, with gradients and without.
+    """The forward passes of a network: one graph of each way to call it with gradients, and one of the usual way without.
 
     Args:
         read: names of parameters and buffers whose values are read other than by the call of their module.
@@ -63,16 +64,21 @@ def trace_passes(network: nn.Module, whole: Collection[str] = ()) -> Passes:
     switches = [name for name, default in optional.items() if isinstance(default, bool)]
     if len(switches) > MOST_SWITCHES:
         raise ValueError(f"cannot fold {type(network).__name__}: its forward pass has {len(switches)} switches, too many to try all")
+    ways = {"": optional}
     for flipped in itertools.product((False, True), repeat=len(switches)):
         chosen = {name: optional[name] != is_flipped for name, is_flipped in zip(switches, flipped)}
-        trace_one(network, optional | chosen, passes, untraceable, whole, ", ".join(itertools.compress(switches, flipped)))
-    for name in optional.keys() - set(switches):
-        trace_one(network, {other: value for other, value in optional.items() if other != name}, passes, untraceable, whole, name)
+        ways[", ".join(itertools.compress(switches, flipped))] = optional | chosen
+    for given in [name for name in optional if name not in switches]:
+        ways[given] = {name: value for name, value in optional.items() if name != given}
+    with torch.inference_mode(False), torch.enable_grad():
+        for arguments, concrete in ways.items():
+            trace_one(network, concrete, passes, untraceable, whole, arguments)
     with torch.no_grad():
         trace_one(network, optional, passes, untraceable, whole)
     for name, module in network.named_modules():
-        is_whole = type(module) in untraceable or has_hooks(module) or name in whole
-        if has_hooks(module) or (is_own_code(module) and (is_whole or not any(module.children()))):
+        is_hooked = has_hooks(module) and module is not network  # whose own hooks no tracer calls
+        is_whole = type(module) in untraceable or is_hooked or name in whole
+        if is_hooked or (is_own_code(module) and (is_whole or not any(module.children()))):
             inside = set(module.modules()) if is_whole else set()
             for held in inside | set(held_elsewhere(module)):
                 passes.unseen[id(held)] = type(module).__name__
@@ -85,9 +91,10 @@ def trace_one(
     while True:
         subject, tracer = evaluating_copy(network), SeeingTracer(untraceable, whole)
         try:
-            with warnings.catch_warnings(), NotingReads(subject, passes.read), answering_isinstance(subject):
+            with keeping_random_numbers(*network.parameters()), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                graph = tracer.trace(subject, concrete)
+                with NotingReads(subject, passes.read), answering_isinstance(subject):
+                    graph = tracer.trace(subject, concrete)
             break
         except Exception as error:
             if tracer.failed is None or tracer.failed in untraceable:

@@ -182,7 +182,7 @@ def what_it_is(values: object) -> str | None:
 
 
 def counts_in_bins(values: Tensor, bounds: tuple[float, float], num_bins: int) -> Tensor:
-    """Return what `torch.histc` does, (bins,), with what lies beyond the bounds in the outer bins; on a CPU in a third of its time."""
+    """Return what `torch.histc` does, (bins,), with what lies beyond the bounds in the outer bins; on a CPU faster, of many values."""
     if values.numel() >= FLOAT32_COUNTS:
         values = values.double()
     values = values.clamp(*bounds)

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._dynamo import OptimizedModule
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
@@ -76,6 +75,8 @@ def gradient_shift(
 
 
 def is_compiled(module: nn.Module) -> bool:
+    from torch._dynamo import OptimizedModule  # three seconds
+
     return module._compiled_call_impl is not None or isinstance(module, OptimizedModule)
 
 
@@ -187,7 +188,10 @@ def parameters_after_step(network: nn.Module, optimizer: torch.optim.Optimizer, 
     twin = copy.deepcopy(optimizer, memo)
     for name, value in vars(optimizer).items():  # what an optimizer's own way of being copied leaves out
         if name not in vars(twin) and name != "step":  # a scheduler's wrapper would step the original
-            setattr(twin, name, copy.deepcopy(value, memo))
+            try:
+                setattr(twin, name, copy.deepcopy(value, memo))
+            except Exception:  # of a lock, a file, a tensor within a graph there is no copy
+                setattr(twin, name, value)
     copies = [p for group in twin.param_groups for p in group["params"]]
     for parameter, copied in zip(own, copies):
         gradient = gradients.get(names.get(parameter, ""))

@@ -40,7 +40,7 @@ def scale_invariance_errors(network: nn.Module, x: Tensor, scale: float, generat
     computed = [name for name, layer in layers.items() if layer.affine._parameters.get("weight") is None]
     if computed:
         raise ValueError(f"layer '{computed[0]}' has a weight that is computed anew in each pass, and cannot be scaled")
-    wrong = not_in_sequence(layers, network, x)
+    wrong = not_in_sequence(layers, network, x, is_up_to_norm=True)
     layers = {name: layer for name, layer in layers.items() if name not in wrong}
     hooks = [layer.register_forward_pre_hook(keep_input(inputs, name), with_kwargs=True) for name, layer in layers.items()]
     try:

@@ -41,8 +41,12 @@ def normed_layers(network: nn.Module) -> dict[str, nn.Module]:
     }
 
 
-def not_in_sequence(layers: dict[str, nn.Module], network: nn.Module, x: object) -> set[str]:
-    """Return the names of the layers that, in a pass of x, are no nonlinearity(norm(affine(input))), or norm(affine(input))."""
+def not_in_sequence(layers: dict[str, nn.Module], network: nn.Module, x: object, is_up_to_norm: bool = False) -> set[str]:
+    """Return the names of the layers that, in a pass of x, are no nonlinearity(norm(affine(input))), or norm(affine(input)).
+
+    Args:
+        is_up_to_norm: whatever a layer does with norm(affine(input)).
+    """
     seen: dict[nn.Module, tuple[object, object]] = {}  # first input and output
 
     def see(module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object], output: object) -> None:
@@ -55,10 +59,12 @@ def not_in_sequence(layers: dict[str, nn.Module], network: nn.Module, x: object)
     for name, layer in layers.items():
         if layer in seen:
             value, end = seen[layer]
+            affine, norm, _ = parts[name]
+            is_fed = affine in seen and norm in seen and seen[affine][0] is value and seen[norm][0] is seen[affine][1]
             for part in parts[name]:
                 if part is not None and seen.get(part, (None, None))[0] is value:
                     value = seen[part][1]
-            if value is not end or not all(part in seen for part in parts[name][:2]):
+            if not is_fed or (value is not end and not is_up_to_norm):
                 wrong.add(name)
     return wrong
 

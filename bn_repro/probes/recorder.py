@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from bn_repro.norms.modes import is_norm
+from bn_repro.norms.virtual_batch_norm import is_reference_pass
 from bn_repro.probes.activations import LINEAR_RANGE, Site, checked_percentiles, what_it_is
 from bn_repro.probes.samples import NUM_SAMPLED, Samples
 from bn_repro.probes.watching import Pass, Watched, between_graphs, is_measuring, unwatch, watch
@@ -129,11 +130,11 @@ class ActivationRecorder:
         take(sites, values)
 
     def _take_input(self, sites: list[Site], args: tuple[Any, ...]) -> None:
-        if self._called is not None and sites[0].name not in self._called:
+        if self._called is not None and sites[0].name not in self._called and not is_reference_pass():
             self._keep(sites[0], next(iter(args), None))
 
     def _take_output(self, sites: list[Site], output: Any) -> None:
-        if self._called is not None and sites[0].name not in self._called:
+        if self._called is not None and sites[0].name not in self._called and not is_reference_pass():
             self._called.add(sites[0].name)
             self._keep(sites[-1], output)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bn_repro.norms.calling import call_with, fresh, fresh_arguments, tensors_in
 from bn_repro.norms.modes import first_line
-from bn_repro.probes.undisturbed import LossFunction, one_number, rehearsing
+from bn_repro.probes.undisturbed import LossFunction, nodes_of, one_number, rehearsing
 
 ROUNDS, REPEATS = 20, 3
 
@@ -84,14 +84,7 @@ def keeping_gradients(parameters: Sequence[Tensor]) -> Iterator[None]:
 
 def leaves_of(loss: Tensor) -> list[Tensor]:
     """Return the tensors that a backward pass leaves gradients in; of older checkpoints not those within."""
-    waiting, seen, leaves = [loss.grad_fn], set(), []
-    while waiting:
-        node = waiting.pop()
-        if node is not None and node not in seen:
-            seen.add(node)
-            leaves += [node.variable] if hasattr(node, "variable") else []
-            waiting += [below for below, _ in node.next_functions]
-    return leaves
+    return [node.variable for node in nodes_of(loss) if node.name() == "torch::autograd::AccumulateGrad"]
 
 
 def waiting_for(devices: Iterable[torch.device]) -> Callable[[], None]:

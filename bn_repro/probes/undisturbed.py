@@ -6,6 +6,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 from torch.func import functional_call
 
 from bn_repro.norms import normalizing_by_batch
@@ -125,13 +126,18 @@ def refuse_hidden_gradients(loss: Tensor) -> None:
     Raises:
         ValueError: there is one.
     """
+    if any(node.name() == "CheckpointFunctionBackward" for node in nodes_of(loss)):
+        raise ValueError("a checkpoint with use_reentrant=True hides the gradients within it; measure with use_reentrant=False")
+
+
+def nodes_of(loss: Tensor) -> Iterator[Node]:
+    """Yield every node of the graph that a backward pass of the loss goes through."""
     waiting, seen = [loss.grad_fn], set()
     while waiting:
         node = waiting.pop()
         if node is not None and node not in seen:
             seen.add(node)
-            if node.name() == "CheckpointFunctionBackward":
-                raise ValueError("a checkpoint with use_reentrant=True hides the gradients within it; measure with use_reentrant=False")
+            yield node
             waiting += [below for below, _ in node.next_functions]
 
 

@@ -161,10 +161,10 @@ class SilentWriter:
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def ignore(self, *_: Any) -> Any:
+    def ignore(self, *_: Any) -> None:
         pass
 
-    begin = go_on = append = append_activations = keep_correct = sync = rewind = finish = close = extent = disagreement = ignore
+    begin = go_on = append = append_activations = keep_correct = sync = rewind = finish = close = ignore
 
 
 def whole_lines(content: bytes) -> list[bytes]:

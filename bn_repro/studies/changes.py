@@ -92,8 +92,8 @@ def draw_gains(root: Path, tier: str) -> Drawn | None:
     """Draw a waterfall from each arm to the other: each change added alone to BN-Baseline, and taken back alone from BN-x5."""
     found = gains(root, tier)
     ends = [[final_accuracy(run) for run in runs_with_overrides(root, arm, tier).values()] for arm in (BASELINE, BN_X5)]
-    added = [Step(f"+ {words}", mean.value, mean.low, mean.high) for words, mean, _, _ in found if mean]
-    lost = [Step(f"without: {words}", -mean.value, -mean.high, -mean.low) for words, _, mean, _ in found if mean]
+    added = [Bar(f"+ {words}", mean.value, mean.low, mean.high) for words, mean, _, _ in found if mean]
+    lost = [Bar(f"without: {words}", -mean.value, -mean.high, -mean.low) for words, _, mean, _ in found if mean]
     if not (added and lost and all(ends)):
         return None
     baseline, bn_x5 = (float(np.mean(accuracies)) for accuracies in ends)
@@ -105,7 +105,7 @@ def draw_gains(root: Path, tier: str) -> Drawn | None:
     return Drawn(figure, list({run.address: run for *_, runs in found for run in runs}.values()))
 
 
-class Step(NamedTuple):
+class Bar(NamedTuple):
     """By how much one change moves the accuracy, in points."""
 
     words: str
@@ -114,21 +114,21 @@ class Step(NamedTuple):
     high: float
 
 
-def draw_waterfall(axis: Axes, start: tuple[str, float], steps: Sequence[Step], end: tuple[str, float]) -> None:
-    """Draw from one accuracy a bar per step, each beginning where the last one ended, then what is left to the other accuracy."""
+def draw_waterfall(axis: Axes, start: tuple[str, float], bars: Sequence[Bar], end: tuple[str, float]) -> None:
+    """Draw from one accuracy a bar per change, each beginning where the last one ended, then what is left to the other accuracy."""
     reached = start[1]
-    for place, step in enumerate(steps, start=1):
-        axis.barh(place, step.gain, left=reached, height=0.6, color=COLOURS[0] if step.gain > 0 else COLOURS[1])
-        bounds = [[step.gain - step.low], [step.high - step.gain]]
-        axis.errorbar([reached + step.gain], [place], xerr=bounds, fmt="none", color="#111111", capsize=3, linewidth=1.1)
-        reached += step.gain
+    for place, bar in enumerate(bars, start=1):
+        axis.barh(place, bar.gain, left=reached, height=0.6, color=COLOURS[0] if bar.gain > 0 else COLOURS[1])
+        bounds = [[bar.gain - bar.low], [bar.high - bar.gain]]
+        axis.errorbar([reached + bar.gain], [place], xerr=bounds, fmt="none", color="#111111", capsize=3, linewidth=1.1)
+        reached += bar.gain
         axis.plot([reached, reached], [place, place + 1], color="#999999", linewidth=0.9)
-    last = len(steps) + 2
+    last = len(bars) + 2
     axis.barh(last - 1, end[1] - reached, left=reached, height=0.6, facecolor="none", edgecolor="#111111", hatch="///")
     axis.plot([start[1], start[1]], [0, 1], color="#999999", linewidth=0.9)
     axis.plot([end[1], end[1]], [last - 1, last], color="#999999", linewidth=0.9)
     axis.plot([start[1], end[1]], [0, last], "D", color="#111111")
-    axis.set_yticks(range(last + 1), [start[0], *(step.words for step in steps), "what they do not add up to", end[0]])
+    axis.set_yticks(range(last + 1), [start[0], *(bar.words for bar in bars), "what they do not add up to", end[0]])
     axis.set(xlabel="final test accuracy, %")
     axis.invert_yaxis()
 

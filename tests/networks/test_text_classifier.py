@@ -133,3 +133,10 @@ def test_weights_in_fastais_layout_give_fastais_logits():
     torch.testing.assert_close(model.eval()(x), u.flatten(0, 1) @ embedding.weight.T + of_model["1.decoder.bias"])
     with pytest.raises(ValueError, match="'0.layers.weight' is no weight of"):
         from_fastai_layout({"0.layers.weight": torch.zeros(1)})
+
+
+def test_the_mean_of_many_tokens_fits_half_precision():
+    outputs = (torch.randn(1, 600, 4, generator=torch.Generator().manual_seed(0)) + 200).half()
+    for is_real in (torch.ones(1, 600, dtype=torch.bool), torch.ones(1, 600, dtype=torch.int64)):
+        pooled = concat_pooling(outputs, is_real)
+        torch.testing.assert_close(pooled[:, 8:].float(), outputs.float().mean(1), rtol=1e-3, atol=0)

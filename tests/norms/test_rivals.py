@@ -198,3 +198,10 @@ def test_unknown_norm_lists_the_choices():
     with pytest.raises(ValueError) as error:
         build_norm("btch", 5, 0, 1e-5, 0.1)
     assert all(name in str(error.value) for name in ("btch", *NORMS))
+
+
+def test_the_faulty_norm_keeps_statistics_under_autocast():
+    norm = OutsideGradientNorm(4)
+    with torch.autocast("cpu", torch.bfloat16):
+        norm(nn.Linear(4, 4)(drawn(6, 4).float()))
+    assert norm.running_mean.dtype == torch.float32 and norm.running_mean.abs().sum() > 0

@@ -1,0 +1,77 @@
+"""Do the exact statements say what holds of any network, and nan or a refusal where they cannot?"""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from bn_repro.networks import NormedLayer, SigmoidMLP
+from bn_repro.probes import (
+    folding_error,
+    scale_invariance_errors,
+)
+
+
+def drawn(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+X, Y = drawn(6, 4), torch.arange(6) % 3
+
+
+def generator():
+    return torch.Generator().manual_seed(3)
+
+
+def test_what_is_not_finite_is_not_exact():
+    network = nn.Sequential(NormedLayer(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Sigmoid()))
+    network[0].affine.weight.data[0, 0] = torch.nan
+    assert all(np.isnan(error) for error in scale_invariance_errors(network, X, 2.0, generator()).values())
+
+
+class PreNorm(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.affine = nn.BatchNorm1d(4), nn.Linear(4, 4)
+
+    def forward(self, u):
+        return self.affine(self.norm(u))
+
+
+def test_a_norm_that_stands_before_its_layer_is_no_layer():
+    with pytest.raises(ValueError, match=r"calls no layer that is norm\(affine\(u\)\)"):
+        scale_invariance_errors(nn.Sequential(PreNorm()), X, 2.0, generator())
+
+
+def test_identities_hold_under_autocast_as_without():
+    network = SigmoidMLP(4, 3, depth=2, width=5, norm="batch")
+    expected = scale_invariance_errors(network, drawn(30, 4), 10.0, generator())
+    with torch.autocast("cpu", torch.bfloat16):
+        errors = scale_invariance_errors(network, drawn(30, 4), 10.0, generator())
+    assert errors == pytest.approx(expected, rel=0.2)  # inputs of the layers come from passes of 16 bits
+
+
+def test_folding_compares_what_has_numbers():
+    class WithMask(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.norm = nn.Linear(4, 4), nn.BatchNorm1d(4)
+
+        def forward(self, x):
+            y = self.norm(self.layer(x))
+            return y, y > 0
+
+    assert folding_error(WithMask(), X)[1] < 1e-5
+    with pytest.raises(ValueError, match="nothing can be compared"):
+        folding_error(WithMask(), X[:0])
+
+
+class Residual(NormedLayer):
+    def forward(self, u):
+        return u + F.relu(self.norm(self.affine(u)))
+
+
+def test_what_a_layer_does_with_its_norm_is_its_own():
+    network = nn.Sequential(Residual(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Identity()))
+    assert max(scale_invariance_errors(network, drawn(30, 4), 2.0, generator()).values()) < 1e-3
