@@ -60,7 +60,7 @@ OWN_DECAY = Base(
     "inception_own_decay",
     "-own-decay",
     "Base: the best learning rate without BN; each arm the decay that is best for it",
-    "... each its own decay",
+    "best rate without BN, own decays",
     (("long", 57.5),),
 )
 PAPERS_RATE = Base(
