@@ -34,20 +34,23 @@ def image_task(config: Config, device: torch.device) -> Task:
     images: Images | FolderImages
     batches: TrainingBatches
     if data.name == "image_folder":
-        training, images = in_folder, _ = load_image_folder(data, device)
-        batches = FolderBatches(in_folder, batch_size, seed, rank(), num_ranks(), is_reshuffled=data.is_reshuffled)
+        in_folder, images = load_image_folder(data, device)
+        training, batches = in_folder, FolderBatches(in_folder, batch_size, seed, rank(), num_ranks(), is_reshuffled=data.is_reshuffled)
     else:
-        training, images = in_memory, _ = load_images(data, device)
-        batches = Batches(
+        in_memory, images = load_images(data, device)
+        training, batches = (
             in_memory,
-            batch_size,
-            seed,
-            data.crop_padding,
-            data.has_flips,
-            rank(),
-            num_ranks(),
-            colour_jitter=data.colour_jitter,
-            is_reshuffled=data.is_reshuffled,
+            Batches(
+                in_memory,
+                batch_size,
+                seed,
+                data.crop_padding,
+                data.has_flips,
+                rank(),
+                num_ranks(),
+                colour_jitter=data.colour_jitter,
+                is_reshuffled=data.is_reshuffled,
+            ),
         )
 
     def closing_measures(network: nn.Module, loss: float, poll: Poll) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from bn_repro.norms.batch_norm import (
     batch_norms,
     normalizing_by_batch,
 )
-from bn_repro.norms.folding import fold_batch_norms, foldable_pairs, unfoldable_norms
+from bn_repro.norms.foldable import foldable_pairs, unfoldable_norms
+from bn_repro.norms.folding import fold_batch_norms
 from bn_repro.norms.noise import ActivationNoise, noise_from
 from bn_repro.norms.population import estimate_population_statistics
 from bn_repro.norms.rivals import OutsideGradientNorm, build_norm, normalizes_each_map, subsumes_bias

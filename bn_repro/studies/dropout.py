@@ -186,7 +186,7 @@ STUDY = Study(
     question="Is dropout needed with BN, and does BN do what dropout did?",
     experiments=("dropout", "dropout_inception"),
     claims=(
-        *claims_of("mlp", *NETWORKS[0], (0.2, 1), headline="Sigmoid network: BN needs no dropout"),
+        *claims_of("mlp", *NETWORKS[0], (0.2, 1), headline="Sigmoid network, BN: dropout gains nothing"),
         Claim(
             id="dropout-gap-mlp",
             section="3.4",

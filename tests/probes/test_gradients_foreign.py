@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+from foreign import Weighted, X, Y, drawn, generator
 from torch import nn
 from torch.nn import functional as F
 
@@ -17,28 +18,6 @@ from bn_repro.probes import (
     scale_invariance_errors,
     step_cost,
 )
-
-
-def drawn(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-X, Y = drawn(6, 4), torch.arange(6) % 3
-
-
-def generator():
-    return torch.Generator().manual_seed(3)
-
-
-class Weighted(nn.Module):
-    """Two layers; subclasses do something more with them."""
-
-    def __init__(self):
-        super().__init__()
-        self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 3)
-
-    def forward(self, x):
-        return self.b(F.relu(self.a(x)))
 
 
 def test_parameters_held_elsewhere_are_refused():

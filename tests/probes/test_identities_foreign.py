@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from foreign import X, drawn, generator
 from torch import nn
 from torch.nn import functional as F
 
@@ -11,17 +12,6 @@ from bn_repro.probes import (
     folding_error,
     scale_invariance_errors,
 )
-
-
-def drawn(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-X, Y = drawn(6, 4), torch.arange(6) % 3
-
-
-def generator():
-    return torch.Generator().manual_seed(3)
 
 
 def test_what_is_not_finite_is_not_exact():

@@ -6,6 +6,7 @@ from collections import deque
 import numpy as np
 import pytest
 import torch
+from foreign import OPEN, WIDE, Weighted, X, Y
 from torch import nn
 from torch.nn import functional as F
 
@@ -17,30 +18,6 @@ from bn_repro.probes import (
     magnitudes,
     step_cost,
 )
-
-WIDE, OPEN = (-20.0, 20.0), (-np.inf, np.inf)
-
-
-def drawn(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-X, Y = drawn(6, 4), torch.arange(6) % 3
-
-
-def generator():
-    return torch.Generator().manual_seed(3)
-
-
-class Weighted(nn.Module):
-    """Two layers; subclasses do something more with them."""
-
-    def __init__(self):
-        super().__init__()
-        self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 3)
-
-    def forward(self, x):
-        return self.b(F.relu(self.a(x)))
 
 
 class Momentum(nn.Module):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from foreign import OPEN, WIDE, X, Y, drawn, generator
 from torch import nn
 from torch.nn import functional as F
 
@@ -15,19 +16,6 @@ from bn_repro.probes import (
     layer_jacobians,
     magnitudes,
 )
-
-WIDE, OPEN = (-20.0, 20.0), (-np.inf, np.inf)
-
-
-def drawn(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-X, Y = drawn(6, 4), torch.arange(6) % 3
-
-
-def generator():
-    return torch.Generator().manual_seed(3)
 
 
 def means(network, place, x):
