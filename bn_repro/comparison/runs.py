@@ -8,7 +8,8 @@ from typing import Any
 
 from bn_repro.records import archive, files
 from bn_repro.records.extent import RECORD
-from bn_repro.records.record import Run, flatten
+from bn_repro.records.reading import flatten
+from bn_repro.records.record import Run
 
 
 def load_runs(*patterns: str | Path) -> list[dict[str, Any]]:

@@ -12,11 +12,11 @@ from bn_repro.records import archive, files
 from bn_repro.records.damage import Damaged, Missing
 from bn_repro.records.extent import RECORD
 from bn_repro.records.reading import (
-    flatten,
     read_activations,
     read_bits,
     read_config,
     read_environment,
+    read_flat_config,
     read_predictions,
     read_rows,
     read_summary,
@@ -81,8 +81,9 @@ class Run:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """Return the resolved config, flat: `{"train.lr": 0.5, ...}`."""
-        return flatten(self.nested_config)
+        """Return the resolved config, flat: `{"train.lr": 0.5, ...}`; empty if the run never began."""
+        path = self.folder / files.CONFIG
+        return read_flat_config(path) if archive.exists(path) else {}
 
     @cached_property
     def environment(self) -> dict[str, Any]:

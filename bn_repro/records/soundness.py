@@ -10,11 +10,10 @@ from bn_repro.records.damage import Damaged
 from bn_repro.records.extent import RECORD, checksum, digest_of_config
 from bn_repro.records.reading import (
     ENVIRONMENT_FIELDS,
-    flatten,
     read_activations,
     read_bits,
-    read_config,
     read_environment,
+    read_flat_config,
     read_predictions,
     read_rows,
     read_summary,
@@ -68,7 +67,7 @@ def check_written(folder: Path, record: dict[str, Any]) -> None:
 
 def check_config(path: Path, digest: str | None = None) -> dict[str, Any]:
     """Return a flat config that is as it was written or, where no digest is known, has what it needs and its last knob."""
-    config = flatten(read_config(path))
+    config = read_flat_config(path)
     missing = {"train.steps", "train.eval_every", "probe.every", LAST_KNOB} - config.keys()
     if digest is None and missing:
         raise Damaged(path, f"it has no {min(missing)}")

@@ -15,7 +15,7 @@ from bn_repro.records.damage import Damaged, read_whole
 from bn_repro.records.extent import DIGESTED, RECORD, Extent, checksum, digest_of_config, digest_of_summary
 from bn_repro.records.lock import Lock, sweep
 from bn_repro.records.packing import packed
-from bn_repro.records.reading import ENVIRONMENT_FIELDS, flatten, read_activations, read_config, read_environment, read_rows
+from bn_repro.records.reading import ENVIRONMENT_FIELDS, flatten, read_activations, read_environment, read_flat_config, read_rows
 from bn_repro.records.soundness import check_config, check_steps
 
 
@@ -54,7 +54,7 @@ class RunWriter:
         Raises:
             Damaged: it cannot be read.
         """
-        self._config_digest = digest_of_config(flatten(read_config(self.folder / files.CONFIG)))
+        self._config_digest = digest_of_config(read_flat_config(self.folder / files.CONFIG))
         if not (self.folder / files.ENVIRONMENT).exists():
             files.write_atomically(self.folder / files.ENVIRONMENT, files.as_json(environment))
         read_environment(self.folder / files.ENVIRONMENT, ENVIRONMENT_FIELDS)

@@ -9,7 +9,8 @@ import pytest
 
 from bn_repro.records import files
 from bn_repro.records.lock import RunBusy
-from bn_repro.records.record import Run, address_of, find_runs, flatten, run_folder
+from bn_repro.records.reading import flatten
+from bn_repro.records.record import Run, address_of, find_runs, run_folder
 from bn_repro.records.writing import RunWriter
 
 CONFIG = {"experiment": "e", "train": {"lr": 0.5, "steps": 4}, "probe": {"percentiles": [15, 50]}}
