@@ -17,7 +17,7 @@ from bn_repro.report.page import report_files
 from bn_repro.report.report import build_report
 from bn_repro.studies import CLAIMS, sigmoid_network
 from bn_repro.studies.inception.measures import OWN_DECAY, PAPERS_RATE, TUNED, XAVIER
-from bn_repro.studies.study import NO_RUNS
+from bn_repro.studies.study import NO_RUNS, SOME_RUNS
 from bn_repro.studies.tuning import INCEPTION_QUICK, best_point, read_grid, without_momentum
 from bn_repro.studies.tuning.inception import DECAYS, RATES, accuracies, best_rate, best_ratios, plateau
 from bn_repro.verdicts.judging import controls_reproduced
@@ -147,7 +147,7 @@ def test_controls_of_what_has_run_have_run(tier):
 @pytest.mark.parametrize("tier", TIERS)
 def test_no_answer_denies_runs_that_are_there(tier):
     for chapter in built(tier, has_figures=False).chapters:
-        assert chapter.in_words != NO_RUNS or all(answer.verdict == NOT_RUN for answer in chapter.answers), chapter.study.name
+        assert chapter.in_words not in (NO_RUNS, SOME_RUNS) or not chapter.answered, chapter.study.name
 
 
 def verdicts_of_long() -> list[str]:

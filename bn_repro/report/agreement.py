@@ -12,11 +12,14 @@ MOST_NAMED = 12
 
 
 def agreement(answers: Sequence[Answer], published: Mapping[str, dict]) -> str:
-    """Say in one sentence whether the answers that have runs are the published ones; empty where none is published."""
+    """Say in one sentence whether the answers that have runs are the published ones; empty where none is published.
+
+    A claim that says NOT RUN where it is published has no number to be compared with.
+    """
     deviations = {
         answer.id: deviation(answer.as_dict(), published[answer.id])
         for answer in answers
-        if answer.id in published and answer.verdict != NOT_RUN
+        if answer.id in published and NOT_RUN not in (answer.verdict, published[answer.id]["verdict"])
     }
     if not deviations:
         return ""

@@ -13,6 +13,7 @@ from bn_repro.verdicts.judging import Answer
 from bn_repro.verdicts.selection import runs_of
 
 NO_RUNS = "There are no runs of it in this tier."  # the answer in words where there is none
+SOME_RUNS = "What its answer in words needs has no runs in this tier; some claims have."
 Rows = tuple[tuple[str, ...], ...]
 Answers = Mapping[str, Answer]  # by the claim's id
 

@@ -42,6 +42,12 @@ def test_nothing_published_nothing_said(answers):
     assert agreement(answers, {}) == ""
 
 
+def test_a_claim_published_as_not_run_is_not_compared(answers, published):
+    first = answers[0].id
+    said = agreement(answers, published | {first: published[first] | {"verdict": NOT_RUN, "estimate": None, "n": 0}})
+    assert f"All {len(answers) - 1} claims" in said
+
+
 def test_deviation_of_what_is_no_number(answers):
     row = answers[0].as_dict()
     assert deviation(row | {"low": None}, row | {"low": -math.inf}) == 0  # JSON knows no infinity

@@ -17,7 +17,7 @@ from bn_repro.report.report import build_report
 from bn_repro.report.statements import sections
 from bn_repro.report.web_page import as_html, chip, html_cell
 from bn_repro.studies import CLAIMS, STUDIES
-from bn_repro.studies.study import Study
+from bn_repro.studies.study import NO_RUNS, SOME_RUNS, Study
 from bn_repro.verdicts.rules import INCONCLUSIVE, NOT_RUN
 
 
@@ -183,6 +183,14 @@ def test_a_new_study_is_one_more_chapter(root):
     text = as_markdown(report)
     assert "## A made-up study" in text and "It says " in text and "| A made-up claim |" in text and "| Made-up: fewer steps |" in text
     assert '<section id="made_up">' in as_html(report)
+
+
+def test_no_chapter_with_verdicts_says_that_there_are_no_runs(report):
+    (chapter,) = (chapter for chapter in report.chapters if chapter.study.name == "sigmoid_network")
+    silent = dataclasses.replace(chapter, study=dataclasses.replace(chapter.study, in_words=lambda answers: NO_RUNS))
+    assert chapter.answered and silent.in_words == SOME_RUNS
+    without = dataclasses.replace(silent, answers=[dataclasses.replace(answer, verdict=NOT_RUN) for answer in chapter.answers])
+    assert without.in_words == NO_RUNS
 
 
 def test_a_study_of_another_paper_names_it():
