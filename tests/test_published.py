@@ -14,10 +14,9 @@ from bn_repro.records.record import address_of, archive_of, experiments_in, find
 from bn_repro.report.first_page import with_results
 from bn_repro.report.headline import headline_rows
 from bn_repro.report.page import report_files
-from bn_repro.report.report import build_report
+from bn_repro.report.report import NO_RUNS, SOME_RUNS, build_report
 from bn_repro.studies import CLAIMS, sigmoid_network
 from bn_repro.studies.inception.measures import OWN_DECAY, PAPERS_RATE, TUNED, XAVIER
-from bn_repro.studies.study import NO_RUNS, SOME_RUNS
 from bn_repro.studies.tuning import INCEPTION_QUICK, best_point, read_grid, without_momentum
 from bn_repro.studies.tuning.inception import DECAYS, RATES, accuracies, best_rate, best_ratios, plateau
 from bn_repro.verdicts.judging import controls_reproduced
@@ -68,9 +67,7 @@ def as_numbers(text):
 
 
 @pytest.mark.parametrize("tier", TIERS)
-def test_pages_follow_from_the_published_records(tier, monkeypatch):
-    if tier == "long":  # its figures are drawn, and not written, which takes half a minute and is tested with those of quick
-        monkeypatch.setattr("bn_repro.report.exhibit.as_svg", lambda figure, name: b"<svg></svg>")
+def test_pages_follow_from_the_published_records(tier):
     content = report_files(built(tier))
     words, numbers = as_numbers((PUBLISHED / tier / files.REPORT_TEXT).read_text())
     words_now, numbers_now = as_numbers(content[files.REPORT_TEXT].decode())

@@ -50,7 +50,7 @@ def nested_config(content: bytes) -> dict[str, Any]:
     return as_object(plain_yaml(content.decode()))
 
 
-@lru_cache(maxsize=8192)  # half the time of a report over all records was to parse each twice
+@lru_cache(maxsize=8192)  # a run is first checked, then read
 def flat_config(content: bytes) -> dict[str, Any]:
     return flatten(nested_config(content))
 

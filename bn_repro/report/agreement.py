@@ -12,26 +12,26 @@ MOST_NAMED = 12
 
 
 def agreement(answers: Sequence[Answer], published: Mapping[str, dict]) -> str:
-    """Say in one sentence whether the answers that have runs are the published ones; empty where none is published.
+    """Say whether the answers that have runs are the published ones, and how many have none beside them; empty where all have none.
 
     A claim that says NOT RUN where it is published has no number to be compared with.
     """
-    deviations = {
-        answer.id: deviation(answer.as_dict(), published[answer.id])
-        for answer in answers
-        if answer.id in published and NOT_RUN not in (answer.verdict, published[answer.id]["verdict"])
-    }
+    judged = [answer for answer in answers if answer.verdict != NOT_RUN]
+    numbers = {id: row for id, row in published.items() if row["verdict"] != NOT_RUN}
+    deviations = {answer.id: deviation(answer.as_dict(), numbers[answer.id]) for answer in judged if answer.id in numbers}
     if not deviations:
         return ""
+    num_alone = len(judged) - len(deviations)
+    alone = f" Of {num_alone} more no number is published." if num_alone else ""
     others = sorted((id for id, size in deviations.items() if size > TOLERANCE), key=lambda id: -deviations[id])
     if not others:
         within = power_of_ten_above(max(deviations.values()))
-        return f"All {len(deviations)} claims judged here are equal to the published numbers within {within:.0e}, relative."
+        return f"All {len(deviations)} claims compared are equal to the published numbers within {within:.0e}, relative.{alone}"
     named = ", ".join(f"`{id}`" for id in others[:MOST_NAMED])
     more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
     return (
-        f"{len(deviations) - len(others)} of {len(deviations)} claims judged here are equal to the published numbers within "
-        f"{TOLERANCE:.0e}, relative; these are not: {named}{more}."
+        f"{len(deviations) - len(others)} of {len(deviations)} claims compared are equal to the published numbers within "
+        f"{TOLERANCE:.0e}, relative; these are not: {named}{more}.{alone}"
     )
 
 

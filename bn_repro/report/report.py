@@ -9,10 +9,13 @@ from bn_repro.records.reading import read_claims_or_warn
 from bn_repro.records.record import damage_in
 from bn_repro.report.exhibit import Exhibit
 from bn_repro.studies import STUDIES
-from bn_repro.studies.study import NO_RUNS, SOME_RUNS, Figure, Study
+from bn_repro.studies.study import Figure, Study
 from bn_repro.verdicts.judging import Answer, judge_all
 from bn_repro.verdicts.rule_history import read_rule_commits
 from bn_repro.verdicts.rules import NOT_RUN
+
+NO_RUNS = "There are no runs of it in this tier."
+SOME_RUNS = "Its main runs are missing in this tier; the claims below have theirs."
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,9 @@ class Chapter:
 
     @property
     def in_words(self) -> str:
+        """Return the study's answer or, where it has none, why."""
         words = self.study.in_words({answer.id: answer for answer in self.answers})
-        return SOME_RUNS if words == NO_RUNS and self.answered else words
+        return words or (SOME_RUNS if self.answered else NO_RUNS)
 
     @property
     def answered(self) -> Sequence[Answer]:

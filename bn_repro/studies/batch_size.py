@@ -14,7 +14,7 @@ from bn_repro.figures.style import draw_over_seeds, new_figure
 from bn_repro.measures.accuracy import final_accuracy
 from bn_repro.records.record import Run
 from bn_repro.studies.learning_rates import at_best_lr, difference_at_best_lr
-from bn_repro.studies.study import NO_RUNS, Answers, Drawn, Figure, Study
+from bn_repro.studies.study import Answers, Drawn, Figure, Study
 from bn_repro.verdicts.censored import Ratio
 from bn_repro.verdicts.claim import Claim
 from bn_repro.verdicts.numbers import in_words
@@ -164,7 +164,7 @@ def answer_in_words(answers: Answers) -> str:
     """Say what BN gains in the largest batches, and where it stands beside group norm in the smallest."""
     gained, group = answers[f"batch-size-{LARGEST}-gain"], answers[f"batch-size-{SMALLEST}-group"]
     if NOT_RUN in (gained.verdict, group.verdict):
-        return NO_RUNS
+        return ""
     return f"BN gains {in_words(gained)} in batches of {LARGEST}. In batches of {SMALLEST} group norm ends {in_words(group)} above BN."
 
 

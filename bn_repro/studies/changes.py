@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from bn_repro.figures.style import COLOURS, new_figure
 from bn_repro.measures.accuracy import accuracy_difference, final_accuracy
 from bn_repro.records.record import Run
-from bn_repro.studies.study import NO_RUNS, Answers, Drawn, Figure, Study
+from bn_repro.studies.study import Answers, Drawn, Figure, Study
 from bn_repro.verdicts.claim import Claim
 from bn_repro.verdicts.judging import paired
 from bn_repro.verdicts.numbers import in_words
@@ -137,7 +137,7 @@ def answer_in_words(answers: Answers) -> str:
     """Say what shuffling gains, the one change of which the paper prints a gain."""
     added, kept = (answers[f"change-{id}"] for id in ("shuffling-added", "shuffling-kept"))
     if NOT_RUN in (added.verdict, kept.verdict):
-        return NO_RUNS
+        return ""
     return f"Drawing batches anew each epoch gains {in_words(added)} in BN-Baseline and {in_words(kept)} in BN-x5."
 
 

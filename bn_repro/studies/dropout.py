@@ -13,7 +13,7 @@ from bn_repro.measures.accuracy import CHANCE, accuracy_difference, final_accura
 from bn_repro.measures.contrasts import Pairs
 from bn_repro.records.record import Run
 from bn_repro.studies.learning_rates import at_best_lr
-from bn_repro.studies.study import NO_RUNS, Answers, Drawn, Figure, Study
+from bn_repro.studies.study import Answers, Drawn, Figure, Study
 from bn_repro.verdicts.claim import Claim
 from bn_repro.verdicts.numbers import in_words
 from bn_repro.verdicts.rules import NOT_RUN, Above, Below
@@ -176,7 +176,7 @@ def answer_in_words(answers: Answers) -> str:
         for suffix, network in (("mlp", "the sigmoid network"), ("inception", "the small Inception"))
         if answers[f"dropout-bn-{suffix}"].verdict != NOT_RUN
     ]
-    return " ".join(said) or NO_RUNS
+    return " ".join(said)
 
 
 STUDY = Study(

@@ -8,7 +8,7 @@ import numpy as np
 from bn_repro.measures.accuracy import reached_infinity
 from bn_repro.records.reading import CROPS, LABELS, SINGLE
 from bn_repro.records.record import Run
-from bn_repro.studies.study import NO_RUNS, Answers, Drawn, Figure, Rows, Study
+from bn_repro.studies.study import Answers, Drawn, Figure, Rows, Study
 from bn_repro.verdicts.claim import Claim
 from bn_repro.verdicts.numbers import in_words
 from bn_repro.verdicts.rules import NOT_RUN, Above
@@ -106,7 +106,7 @@ def answer_in_words(answers: Answers) -> str:
     """Say what crops, the ensemble and both gain."""
     crops, six, both = (answers[f"ensemble-{id}"] for id in ("crops", "six", "both"))
     if NOT_RUN in (crops.verdict, six.verdict):
-        return NO_RUNS
+        return ""
     return f"Many crops gain {in_words(crops)}, and six networks {in_words(six)} more; both together gain {in_words(both)}."
 
 

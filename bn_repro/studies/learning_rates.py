@@ -11,7 +11,7 @@ from matplotlib.ticker import PercentFormatter
 from bn_repro.figures.style import draw_over_seeds, new_figure
 from bn_repro.measures.accuracy import CHANCE, accuracy_difference, final_accuracy
 from bn_repro.records.record import Run
-from bn_repro.studies.study import NO_RUNS, Answers, Drawn, Figure, Study
+from bn_repro.studies.study import Answers, Drawn, Figure, Study
 from bn_repro.verdicts.censored import GridRatio
 from bn_repro.verdicts.claim import Claim
 from bn_repro.verdicts.numbers import in_words
@@ -152,9 +152,7 @@ def answer_in_words(answers: Answers) -> str:
     run = [name for name in ("mlp", "inception") if answers[f"lr-range-{name}"].verdict != NOT_RUN]
     ranges = " and ".join(f"{in_words(answers[f'lr-range-{name}'])} in the {WORDS[name]}" for name in run)
     gains = " and ".join(in_words(answers[f"lr-best-{name}"]) for name in run)
-    return (
-        f"The largest usable learning rate is larger with BN: {ranges}. Each at its best rate, BN ends {gains} higher." if run else NO_RUNS
-    )
+    return f"The largest usable learning rate is larger with BN: {ranges}. Each at its best rate, BN ends {gains} higher." if run else ""
 
 
 STUDY = Study(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from bn_repro.measures.contrasts import increase
 from bn_repro.measures.relative_cost import relative_cost, timed_runs
-from bn_repro.studies.study import NO_RUNS, Answers, Drawn, Figure, Study
+from bn_repro.studies.study import Answers, Drawn, Figure, Study
 from bn_repro.verdicts.censored import Ratio
 from bn_repro.verdicts.claim import Claim
 from bn_repro.verdicts.numbers import in_a_cell, in_words
@@ -58,7 +58,7 @@ def answer_in_words(answers: Answers) -> str:
     """Say how long backward passes take beside BN's."""
     layer, goldberg = (answers[f"step-cost-backward-{arm}"] for arm in ("layer", "goldberg"))
     if layer.verdict == goldberg.verdict == NOT_RUN:
-        return NO_RUNS
+        return ""
     return (
         f"In 5 layers of 100 tanh units a backward pass takes {in_words(layer)} as long with layer norm as with BN, "
         f"and {in_words(goldberg)} with Goldberg's as it is written here."

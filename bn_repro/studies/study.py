@@ -12,8 +12,6 @@ from bn_repro.verdicts.claim import Claim
 from bn_repro.verdicts.judging import Answer
 from bn_repro.verdicts.selection import runs_of
 
-NO_RUNS = "There are no runs of it in this tier."  # the answer in words where there is none
-SOME_RUNS = "What its answer in words needs has no runs in this tier; some claims have."
 Rows = tuple[tuple[str, ...], ...]
 Answers = Mapping[str, Answer]  # by the claim's id
 
@@ -54,7 +52,7 @@ class Study:
         name: of the study, for `--only` and for links.
         sections: of the paper.
         experiments: folders of `configs/experiment` whose runs answer it.
-        in_words: from the answers to its claims to two sentences.
+        in_words: from the answers to its claims to two sentences; to none where the runs that they tell of are missing.
     """
 
     name: str

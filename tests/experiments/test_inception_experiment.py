@@ -17,7 +17,7 @@ from bn_repro.records.reading import CROPS, LABELS, SINGLE
 from bn_repro.records.record import Run, run_folder
 from bn_repro.training.loop import evaluate
 
-SMOKE = ("experiment=inception/smoke", "wandb.mode=disabled", "arm=bn_x5", "seed=0", "network.stem=pooled", "probe.every=0")
+SMOKE = ("experiment=inception/smoke", "wandb.mode=disabled", "arm=bn_x5", "seed=0")
 
 pytestmark = pytest.mark.usefixtures("restored_torch_settings")
 

@@ -45,7 +45,7 @@ def test_nothing_published_nothing_said(answers):
 def test_a_claim_published_as_not_run_is_not_compared(answers, published):
     first = answers[0].id
     said = agreement(answers, published | {first: published[first] | {"verdict": NOT_RUN, "estimate": None, "n": 0}})
-    assert f"All {len(answers) - 1} claims" in said
+    assert f"All {len(answers) - 1} claims" in said and said.endswith(" Of 1 more no number is published.")
 
 
 def test_deviation_of_what_is_no_number(answers):

@@ -13,11 +13,11 @@ import pytest
 from bn_repro.records import files
 from bn_repro.report.claim_table import HEADERS, cells, headers, verdict
 from bn_repro.report.page import as_markdown, report_files, slug, write_report
-from bn_repro.report.report import build_report
+from bn_repro.report.report import NO_RUNS, SOME_RUNS, build_report
 from bn_repro.report.statements import sections
 from bn_repro.report.web_page import as_html, chip, html_cell
 from bn_repro.studies import CLAIMS, STUDIES
-from bn_repro.studies.study import NO_RUNS, SOME_RUNS, Study
+from bn_repro.studies.study import Study
 from bn_repro.verdicts.rules import INCONCLUSIVE, NOT_RUN
 
 
@@ -187,7 +187,7 @@ def test_a_new_study_is_one_more_chapter(root):
 
 def test_no_chapter_with_verdicts_says_that_there_are_no_runs(report):
     (chapter,) = (chapter for chapter in report.chapters if chapter.study.name == "sigmoid_network")
-    silent = dataclasses.replace(chapter, study=dataclasses.replace(chapter.study, in_words=lambda answers: NO_RUNS))
+    silent = dataclasses.replace(chapter, study=dataclasses.replace(chapter.study, in_words=lambda answers: ""))
     assert chapter.answered and silent.in_words == SOME_RUNS
     without = dataclasses.replace(silent, answers=[dataclasses.replace(answer, verdict=NOT_RUN) for answer in chapter.answers])
     assert without.in_words == NO_RUNS

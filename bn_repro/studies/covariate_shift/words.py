@@ -1,7 +1,7 @@
 """Each definition's verdict for each network side by side, and in two sentences what they say together."""
 
 from bn_repro.studies.covariate_shift.claims import GROUPS, NETWORKS
-from bn_repro.studies.study import NO_RUNS, Answers, Rows
+from bn_repro.studies.study import Answers, Rows
 from bn_repro.verdicts.judging import Answer
 from bn_repro.verdicts.numbers import in_words
 from bn_repro.verdicts.rules import INCONCLUSIVE, NOT_REPRODUCED, NOT_RUN, PARTLY, REPRODUCED
@@ -28,7 +28,7 @@ def in_a_cell(answer: Answer | None) -> str:
 def answer_in_words(answers: Answers) -> str:
     """Say by how many definitions BN reduces the shift, and what noise after BN does."""
     if all(answer.verdict == NOT_RUN for answer in answers.values()):
-        return NO_RUNS
+        return ""
     counts = f"The inputs of nonlinearities drift {counted(answers, 'drift')}; gradients shift {counted(answers, 'gradient')}."
     noise = "; ".join(
         f"in the {network.name} noise after BN moves distributions {in_words(answers[f'ics-noise-drift-{network.suffix}'])} as much as no "

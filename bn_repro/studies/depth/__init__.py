@@ -8,7 +8,7 @@ from bn_repro.measures.contrasts import Pairs, difference
 from bn_repro.studies.depth.figures import TRAINED, draw_depths, draw_gradients, draw_saturation, table_of_depths
 from bn_repro.studies.depth.measures import DEPTHS, NONLINEARITIES, cells_of, less_saturated, saturating_runs
 from bn_repro.studies.learning_rates import difference_at_best_lr
-from bn_repro.studies.study import NO_RUNS, Answers, Figure, Study
+from bn_repro.studies.study import Answers, Figure, Study
 from bn_repro.verdicts.claim import Claim
 from bn_repro.verdicts.numbers import in_words
 from bn_repro.verdicts.rules import NOT_RUN, Above
@@ -78,7 +78,7 @@ def answer_in_words(answers: Answers) -> str:
         bn, layer, goldberg = (in_words(answers[f"saturation-share-tanh-{arm}"]) for arm in ("batch", "layer", "goldberg"))
         lower = f"{bn} with BN, {layer} with layer norm, {goldberg} with Goldberg's"
         said.append(f"From weights that saturate tanh, the saturated share is lower by {lower}.")
-    return " ".join(said) or NO_RUNS
+    return " ".join(said)
 
 
 STUDY = Study(

@@ -10,7 +10,7 @@ from bn_repro.studies.neuroevolution.figures import (
     draw_scores,
     draw_single_actions,
 )
-from bn_repro.studies.study import NO_RUNS, Answers, Figure, Study
+from bn_repro.studies.study import Answers, Figure, Study
 from bn_repro.verdicts.numbers import in_words
 from bn_repro.verdicts.rules import NOT_RUN
 
@@ -18,7 +18,7 @@ from bn_repro.verdicts.rules import NOT_RUN
 def answer_in_words(answers: Answers) -> str:
     """Say how diverse perturbed policies are with VBN and without, and what was learned in the frames played."""
     if answers["vbn-fewer-one-action"].verdict == NOT_RUN:
-        return NO_RUNS
+        return ""
     fewer = in_words(answers["vbn-fewer-one-action"])
     said = f"Of policies perturbed by sigma 0.02 fewer take one action only with VBN than without, by {fewer}."
     if answers["es-one-action-without"].verdict != NOT_RUN:

@@ -2,7 +2,7 @@
 
 import math
 
-from bn_repro.studies.study import NO_RUNS, Answers, Figure, Study
+from bn_repro.studies.study import Answers, Figure, Study
 from bn_repro.studies.text_classifier.figures import (
     draw_inputs,
     draw_rates,
@@ -68,7 +68,7 @@ def rates(suffix: str, words: str, experiment: str) -> Claim:
 def answer_in_words(answers: Answers) -> str:
     """Say what BN gains on a frozen encoder and, where there are runs of it, by fine-tuning."""
     if answers["text-accuracy-1000"].verdict == NOT_RUN:
-        return NO_RUNS
+        return ""
     over_plain, over_standardized, rates = (answers[f"text-{id}"] for id in ("accuracy-1000", "accuracy-1000-standardized", "rates-1000"))
     frozen = (
         f"On a frozen encoder and 1,000 labels BN in the head gains {in_words(over_plain)}, and {in_words(over_standardized)} "
