@@ -23,7 +23,7 @@ def answer_in_words(answers: Answers) -> str:
         )
     bases = (
         (TUNED, "at 5 times the best rate without BN"),
-        (OWN_DECAY, "at 5 times the best rate with the decay that is best for each arm"),
+        (OWN_DECAY, "where each arm has its own best decay"),
         (PAPERS_RATE, "at 5 times the paper's rate"),
     )
     x5 = [(answers[f"fig2-steps-bn_x5{base.suffix}"], words) for base, words in bases]
