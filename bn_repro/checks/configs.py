@@ -113,6 +113,11 @@ def check_examples(config: Config) -> None:
     if number < 1:
         sizes = "data.validation_size" if isinstance(data, ImageDataConfig) else "data.validation_size + data.test_size"
         raise ValueError(f"{sizes}={known.num_training - number} leaves none of the {known.num_training} training examples of {data.name}")
+    if isinstance(data, TextDataConfig) and (data.training_size or 0) > number:
+        raise ValueError(
+            f"data.training_size={data.training_size} is more than the {number} texts of {data.name} that are left to train on"
+        )
+    number = getattr(data, "training_size", None) or number
     num_labels = getattr(data, "num_labels", None) or number
     if num_labels > number or (num_labels < number and num_labels % data.num_classes):
         raise ValueError(f"data.num_labels={num_labels} cannot be drawn from {number} texts; it must be a multiple of {data.num_classes}")

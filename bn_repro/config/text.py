@@ -9,6 +9,9 @@ from bn_repro.config import MOST, DataConfig, NetworkConfig, knob
 class TextDataConfig(DataConfig):
     validation_size: int = knob("texts set apart for validation", low=1, high=MOST, unit="texts")
     test_size: int = knob("texts set apart for testing", low=1, high=MOST, unit="texts")
+    training_size: int | None = knob(
+        "training texts, of those that are not set apart, drawn by split_seed; null takes all", low=1, high=MOST, unit="texts"
+    )
     num_labels: int | None = knob(
         "labelled training texts, drawn by the run's seed, as many of each class; null takes all", low=2, high=MOST, unit="texts"
     )

@@ -76,17 +76,23 @@ def distinct(reviews: Reviews) -> Reviews:
     return reviews.take(np.array([number for key, number in first.items() if len(labels_of[key]) == 1], int))
 
 
-def split(reviews: Reviews, validation_size: int, test_size: int, seed: int) -> dict[str, Reviews]:
+def split(reviews: Reviews, validation_size: int, test_size: int, seed: int, training_size: int | None = None) -> dict[str, Reviews]:
     """Deal distinct reviews out by a seed: no text is in two of training, validation and test.
 
+    Args:
+        training_size: how many of those that are left train; None takes all.
+
     Raises:
-        ValueError: nothing is left to train on.
+        ValueError: nothing is left to train on, or less than was asked for.
     """
     held_out = validation_size + test_size
     if held_out >= len(reviews):
         raise ValueError(f"data.validation_size + data.test_size = {held_out} leaves nothing to train on of {len(reviews)} texts")
+    left = len(reviews) - held_out
+    if training_size is not None and training_size > left:
+        raise ValueError(f"data.training_size={training_size} is more than the {left} texts that are left to train on")
     order = np.random.default_rng(seed).permutation(len(reviews))
-    parts = order[held_out:], order[:validation_size], order[validation_size:held_out]
+    parts = order[held_out:][:training_size], order[:validation_size], order[validation_size:held_out]
     return {name: reviews.take(part) for name, part in zip(SPLITS, parts)}
 
 

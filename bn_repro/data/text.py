@@ -166,4 +166,4 @@ def load_reviews(config: TextDataConfig) -> tuple[dict[str, Reviews], int]:
         lines, labels = fetch(config.name, Path(config.folder))["train"]
         everything = Reviews(as_texts(lines), labels)
     kept = distinct(everything)
-    return split(kept, config.validation_size, config.test_size, config.split_seed), len(everything) - len(kept)
+    return split(kept, config.validation_size, config.test_size, config.split_seed, config.training_size), len(everything) - len(kept)

@@ -23,9 +23,10 @@ from bn_repro.records.soundness import check_finished
 
 # The knobs in which a classifier has to agree with the run it starts from, by what is wrong otherwise.
 AGREED = {
-    "its vocabulary is another": ("data.name", "data.validation_size", "data.test_size", "data.split_seed", "data.vocabulary_size"),
+    "its vocabulary is another": ("data.name", "data.validation_size", "data.test_size", "data.training_size", "data.split_seed",
+                                  "data.vocabulary_size"),
     "its weights do not fit": ("network.embedding", "network.hidden", "network.num_layers"),
-}
+}  # fmt: skip
 AGREED_IF_FROZEN = {"its features are of other texts": ("data.max_tokens",)}
 
 
@@ -47,8 +48,8 @@ def language_model_run(config: Config) -> Run:
     own = {f"{group}.{name}": value for group in ("data", "network") for name, value in asdict(getattr(config, group)).items()}
     for reason, names in (AGREED | AGREED_IF_FROZEN if is_frozen else AGREED).items():
         for name in names:
-            if run.config[name] != own[name]:
-                raise ValueError(f"network.encoder={address} has {name}={run.config[name]}, not {own[name]}; {reason}")
+            if run.config.get(name) != own[name]:  # of a knob that the run did not know yet, None
+                raise ValueError(f"network.encoder={address} has {name}={run.config.get(name)}, not {own[name]}; {reason}")
     if is_frozen and not run.config["network.keeps_features"]:
         raise ValueError(f"network.encoder={address} kept no features; it needs network.keeps_features=true")
     check_finished(run.folder)

@@ -110,6 +110,11 @@ def test_no_text_is_in_two_parts():
     labels = dict(zip(reviews.texts, reviews.labels))
     assert all(labels[text] == label for part in parts.values() for text, label in zip(part.texts, part.labels))
     assert split(reviews, 50, 70, seed=1)["test"].texts == parts["test"].texts != split(reviews, 50, 70, seed=2)["test"].texts
+    fewer = split(reviews, 50, 70, seed=1, training_size=9)
+    assert fewer["training"].texts == parts["training"].texts[:9] and fewer["test"].texts == parts["test"].texts
+    left = len(reviews) - 120
+    with pytest.raises(ValueError, match=f"data.training_size={left + 1} is more than the {left} texts that are left to train on"):
+        split(reviews, 50, 70, seed=1, training_size=left + 1)
     with pytest.raises(ValueError, match="= 400 leaves nothing to train on of"):
         split(reviews, 200, 200, seed=1)
 

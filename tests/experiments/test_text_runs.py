@@ -20,7 +20,7 @@ from bn_repro.data.text import load_reviews
 from bn_repro.data.vocabulary import encode, read_vocabulary
 from bn_repro.experiments import supervised
 from bn_repro.experiments.kinds import run
-from bn_repro.experiments.language_models import read_features
+from bn_repro.experiments.language_models import language_model_run, read_features
 from bn_repro.launcher import grids
 from bn_repro.launcher.grids import configs_of, experiments, grid, needed_run, with_needed_runs
 from bn_repro.launcher.runs import run_here
@@ -177,6 +177,7 @@ def test_killed_and_resumed_it_ends_in_the_same_bits(results, experiment, moment
         (TUNED, ["network.hidden=8"], "has network.hidden=24, not 8; its weights do not fit"),
         (TUNED, ["data.vocabulary_size=320"], "has data.vocabulary_size=340, not 320; its vocabulary is another"),
         (HEAD, ["data.split_seed=3"], "has data.split_seed=0, not 3; its vocabulary is another"),
+        (HEAD, ["data.training_size=200"], "has data.training_size=None, not 200; its vocabulary is another"),
         (HEAD, ["data.max_tokens=20"], "has data.max_tokens=30, not 20; its features are of other texts"),
     ],
 )
@@ -184,6 +185,14 @@ def test_a_language_model_that_does_not_fit_is_one_line(results, capsys, experim
     assert run_here(configured(results, experiment, *overrides)) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert re.search(complaint, line)
+
+
+def test_a_run_that_did_not_know_a_knob_yet_had_it_off(results, monkeypatch):
+    known = Run(results / MODEL / "none-s0").config
+    monkeypatch.setattr(Run, "config", {name: value for name, value in known.items() if name != "data.training_size"})
+    assert language_model_run(configured(results, HEAD)).folder == results / MODEL / "none-s0"
+    with pytest.raises(ValueError, match="has data.training_size=None, not 200"):
+        language_model_run(configured(results, HEAD, "data.training_size=200"))
 
 
 def test_what_is_no_language_model_or_kept_no_features_is_refused(results):
@@ -222,6 +231,12 @@ def test_a_language_model_of_which_a_file_is_damaged_or_gone_is_one_line(results
         (HEAD, ["network.encoder=somewhere"], "network.encoder=somewhere is no run; give <experiment>/<tier>/<name>"),
         (HEAD, ["network.head_drops=[0.1]"], r"network.head_drops=\[0.1\] must be two numbers"),
         (HEAD, ["data.num_labels=1000"], "num_labels=1000 cannot be drawn"),
+        (
+            MODEL,
+            ["data.training_size=241"],
+            "data.training_size=241 is more than the 240 texts of synthetic_text that are left to train on",
+        ),
+        (HEAD, ["data.training_size=20", "data.num_labels=100"], "num_labels=100 cannot be drawn from 20 texts"),
         (BAG, ["network.penalties=[]"], "leaves nothing to choose from"),
         (BAG, ["data.validation_size=0"], "data.validation_size=0 is out of range; it must be at least 1"),
     ],
@@ -275,6 +290,7 @@ def test_every_experiment_on_texts_runs_two_steps(tier, tmp_path, monkeypatch):
         monkeypatch.setattr(grids, "grid", lambda _, arms=arms: arms.values())
         for config in configs_of(name, overrides):
             config.data.num_labels = config.data.num_labels and 20
+            config.data.training_size = config.data.training_size and 50
             assert run(config)["status"] == FINISHED
 
 

@@ -191,7 +191,8 @@ def what_does_not_go_together() -> Iterator[tuple[str, ...]]:
     for overrides in sigmoid_mlp:
         names = {override.split("=")[0] for override in overrides.split()}
         yield (*(o for o in SMOKE if o.split("=")[0] not in names), *overrides.split())
-    for overrides in ("data.num_labels=7", "data.num_labels=400", "data.validation_size=300", "network.head_drops=[0.1]",
+    for overrides in ("data.num_labels=7", "data.num_labels=400", "data.training_size=300", "data.training_size=50 data.num_labels=60",
+                      "data.validation_size=300", "network.head_drops=[0.1]",
                       "data=mnist", "data.name=mnist", "data.num_classes=3", "network.encoder=null", "network.encoder=a",
                       "train.unfreeze_every=10", "train.trainable=nothing", "train.batch_size=1"):  # fmt: skip
         yield (*LINES_OF["text_classifier"], *overrides.split())
