@@ -100,20 +100,21 @@ def carry_out(config: RunConfig, build: Callable[[Any], Work], report: Report, i
         if complete:
             return complete
         from_first_rank(lambda: forget_unfounded_summary(config))
+        started = time.monotonic()
         work = build(config)
         resume_or_begin(work, config, writer)
-        return do_and_record(work, config, writer, report, is_stopping)
+        return do_and_record(work, config, writer, report, is_stopping, started)
     finally:
         writer.close()
 
 
 def do_and_record(
-    work: Work, config: RunConfig, writer: RunWriter | SilentWriter, report: Report, is_stopping: Callable[[], bool]
+    work: Work, config: RunConfig, writer: RunWriter | SilentWriter, report: Report, is_stopping: Callable[[], bool], started: float
 ) -> dict[str, Any]:
-    """Make the steps that are left, keep every row and checkpoint, and write the summary."""
+    """Make the steps that are left, keep every row and checkpoint, and write the summary, whose seconds count from `started`."""
     mirrored = config.wandb if rank() == 0 else dataclasses.replace(config.wandb, mode="disabled")
     mirror = Mirror(mirrored, Run(writer.folder).address, dataclasses.asdict(config))
-    started, start_step, summary = time.monotonic(), work.step, None
+    first_step_at, start_step, summary = time.monotonic(), work.step, None
 
     def poll() -> None:
         report(work.step, config.train.steps, work.latest)
@@ -135,15 +136,15 @@ def do_and_record(
     try:
         work.go(keep_row, save, poll)
         save()  # what follows can be interrupted too
-        seconds = time.monotonic() - started
+        stepping = time.monotonic() - first_step_at
         measures, is_correct = work.final(poll)
         summary = {
             "status": work.status,
             "steps": work.step,
             "first_bad_step": work.first_bad_step,
             **measures,
-            "seconds": round(seconds, 1),
-            "steps_per_second": round((work.step - start_step) / seconds, 3),
+            "seconds": round(time.monotonic() - started, 1),  # built, trained and measured
+            "steps_per_second": round((work.step - start_step) / stepping, 3),
             "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         }
         if rank() == 0:

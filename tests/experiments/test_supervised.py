@@ -123,6 +123,12 @@ def test_exported_weights_have_population_statistics_and_the_accuracy_of_the_sum
     assert evaluate(network, images, lambda: None, batch_size=1000)[0] == summary["accuracy"]
 
 
+def test_seconds_are_of_the_whole_run_and_steps_a_second_of_its_steps(configured, monkeypatch):
+    monkeypatch.setattr(supervised, "build", lambda config, build=supervised.build: (time.sleep(1), build(config))[1])
+    summary = supervised.run(configured())
+    assert summary["seconds"] >= 1 and summary["steps_per_second"] > 1.1 * summary["steps"] / summary["seconds"]
+
+
 def test_a_complete_run_is_not_done_again(configured, monkeypatch):
     config = configured(steps=2, checkpoint_every=2)
     summary = supervised.run(config)
