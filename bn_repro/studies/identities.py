@@ -30,20 +30,52 @@ def folding_error(run: Run) -> float:
 
 
 def of_trained_networks(
-    id: str, section: str, says: str, paper: str, unit: str, measure: Callable[[Run], float], rule: Below, headline: str = ""
+    id: str,
+    section: str,
+    says: str,
+    paper: str,
+    unit: str,
+    measure: Callable[[Run], float],
+    rule: Below,
+    headline: str = "",
+    arm: str = BN,
+    group: str = "Trained sigmoid network of section 4.1",
+    after_look: str = "",
 ) -> Claim:
     """Declare a statement about networks with BN alone; without BN it has no meaning, so that there is no negative control."""
     return Claim(
         id=id,
         section=section,
+        group=group,
         says=says,
         paper=paper,
         unit=unit,
-        reference=BN,
-        subject=BN,
+        reference=arm,
+        subject=arm,
         measure=over_subjects(measure),
         rule=rule,
         headline=headline,
+        after_look=after_look,
+    )
+
+
+def largest_scale_error(run: Run) -> float:
+    """Return the largest relative error of the three identities of section 3.3."""
+    return max(run.summary.get("scale_invariance", {}).values(), default=np.inf)
+
+
+def of_inception(suffix: str, label: str, arm: str) -> Claim:
+    return of_trained_networks(
+        id=f"sec3.3-inception{suffix}",
+        section="3.3",
+        says=f"{label}: the three identities of section 3.3, the largest error of them",
+        paper="equal",
+        unit="relative error",
+        measure=largest_scale_error,
+        rule=Below(1e-3, 1e-2),
+        arm=arm,
+        group="Trained small Inception of section 4.2",
+        after_look="Asked after a look at its runs.",
     )
 
 
@@ -64,7 +96,7 @@ STUDY = Study(
         of_trained_networks(
             id="sec3.3-output",
             section="3.3",
-            says="BN((aW)u) = BN(Wu), in every trained layer, a = 10",
+            says="BN((aW)u) = BN(Wu), in every layer, a = 10",
             paper="equal",
             unit="relative error",
             measure=scale_error("output"),
@@ -107,6 +139,8 @@ STUDY = Study(
             rule=Below(1e-5, 1e-3),
             headline="At inference BN folds away exactly",
         ),
+        of_inception("", "BN-Baseline", "inception/bn_baseline"),
+        of_inception("-sigmoid", "BN-x5-Sigmoid, of whose variances eps is a larger part", "inception/bn_x5_sigmoid"),
     ),
     figures=(),
     in_words=answer_in_words,

@@ -114,12 +114,15 @@ class Mean:
     Args:
         values: (n,).
         variance_besides, freedom_besides: see `Besides`.
+        least, most: that the mean can be; the interval ends there.
     """
 
     values: Sequence[float]
     variance_besides: float = 0.0
     is_log: bool = False
     freedom_besides: int | None = None
+    least: float = -math.inf
+    most: float = math.inf
 
     @property
     def n(self) -> int:
@@ -139,11 +142,11 @@ class Mean:
 
     @property
     def low(self) -> float:
-        return student_limit(self.array, -1, self.besides)
+        return max(student_limit(self.array, -1, self.besides), self.least)
 
     @property
     def high(self) -> float:
-        return student_limit(self.array, 1, self.besides)
+        return min(student_limit(self.array, 1, self.besides), self.most)
 
     def p_above(self, bound: float) -> float:
         return student_p(self.array, bound, self.besides)

@@ -45,7 +45,7 @@ PICTURES = (
         "the inputs of every nonlinearity over training",
         "The 15, 50 and 85 percentiles over all units, on one fixed batch of test images, of the first seed. The axis leaves out the 2 % "
         "of them that are farthest out.",
-        "A panel per layer: with BN the median stays near 0 and the band keeps its width, without BN both move in the first steps.",
+        "A panel per layer: three percentile curves over steps, without BN dashed and with BN solid.",
         figure_percentiles,
         2,
     ),
@@ -121,7 +121,7 @@ STUDY = Study(
     figures=(
         Figure(
             name="covariate-shift",
-            title="Is it internal covariate shift? Every definition, both networks",
+            title="Is it internal covariate shift? Every definition and its rivals, both networks",
             caption="The paper defines internal covariate shift in words; each later definition is a row, judged on the same runs.",
             alt="A table of definitions with the verdict for each network.",
             draw=draw_definitions,

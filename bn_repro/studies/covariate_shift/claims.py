@@ -52,7 +52,7 @@ NETWORKS = (
     Network("mlp", "sigmoid network", "covariate_shift", points=0.2, phases=("fitting", "fitted")),
     Network("inception", "small Inception", "covariate_shift_inception", points=1.0, phases=("fitting",)),
 )
-PHASE_WORDS = {"fitting": "while it fits the data", "fitted": "once it has"}
+PHASE_WORDS = {"fitting": "while it fits the data", "fitted": "after it has fitted them"}
 
 
 def of_bn(network: Network) -> Sequence[Claim]:
@@ -99,7 +99,7 @@ def of_bn(network: Network) -> Sequence[Claim]:
             "ks-path",
             "Kolmogorov-Smirnov from record to record",
             "kolmogorov_smirnov_path",
-            headline="Sigmoid network: BN steadies distributions",
+            headline="Sigmoid network: steadier distributions, record to record",
         ),
         drift("ks-final", "Kolmogorov-Smirnov to the final distribution", "kolmogorov_smirnov_to_final"),
         drift_before("path", "the median moves less", "median_path"),

@@ -22,7 +22,7 @@ def definitions(answers: Answers) -> Rows:
 def in_a_cell(answer: Answer | None) -> str:
     if answer is None:
         return "not asked"
-    return f"{answer.verdict}, n = {answer.n}" if answer.n else answer.verdict
+    return answer.verdict if answer.verdict == NOT_RUN else f"{answer.verdict}, n = {answer.n}"
 
 
 def answer_in_words(answers: Answers) -> str:
@@ -32,12 +32,19 @@ def answer_in_words(answers: Answers) -> str:
     counts = f"The inputs of nonlinearities drift {counted(answers, 'drift')}; gradients shift {counted(answers, 'gradient')}."
     noise = "; ".join(
         f"in the {network.name} noise after BN moves distributions {in_words(answers[f'ics-noise-drift-{network.suffix}'])} as much as no "
-        f"BN does, and ends {in_words(answers[f'ics-noise-plain-{network.suffix}'])} above it"
+        f"BN does, and {ends(answers[f'ics-noise-plain-{network.suffix}'])}"
         for network in NETWORKS
         if answers[f"ics-noise-drift-{network.suffix}"].verdict != NOT_RUN
     )
     noise = f" {noise[0].upper()}{noise[1:]}." if noise else ""
     return f"{counts}{noise}"
+
+
+def ends(answer: Answer) -> str:
+    """Say how far above no BN the accuracy with noise after BN is, or that it is open."""
+    if answer.verdict == INCONCLUSIVE:
+        return f"whether it ends above no BN is undecided, {in_words(answer)}"
+    return f"ends {in_words(answer)} above it"
 
 
 def counted(answers: Answers, kind: str) -> str:

@@ -29,31 +29,35 @@ Arms = dict[str, list[Run]]  # by label
 
 def draw_depths(root: Path, tier: str) -> Drawn | None:
     """Draw final accuracy against depth, a panel per nonlinearity and a curve per norm, each seed at the point that the others prefer."""
-    curves, runs = [], []
+    curves, runs, num_seeds = [], [], 0
     for nonlinearity in NONLINEARITIES:
         shown = {}
-        for label, arm in ARMS:
-            cells = [list(cells_of(nonlinearity, depth, root, f"depth/{arm}", tier).values()) for depth in DEPTHS]
-            if all(cells):
-                best = [at_best_lr(of_depth) for of_depth in cells]
-                runs += [run for of_depth in best for run in of_depth]
-                num_seeds = min(map(len, best))
-                shown[label] = np.array([[final_accuracy(run) for run in of_depth[:num_seeds]] for of_depth in best]).T
+        for label, cells in compared_cells(nonlinearity, root, tier).items():
+            best = [at_best_lr(of_depth) for of_depth in cells]
+            runs += [run for of_depth in best for run in of_depth]
+            num_seeds = len(best[0])
+            shown[label] = np.array([[final_accuracy(run) for run in of_depth] for of_depth in best]).T
         curves.append((nonlinearity, shown))
     if not all(shown for _, shown in curves):
         return None
-    return Drawn(figure_curves(curves, DEPTHS, "hidden layers", "final test accuracy", 100), runs)
+    return Drawn(figure_curves(curves, DEPTHS, "hidden layers", "final test accuracy", 100), runs, f"n = {num_seeds}.")
+
+
+def compared_cells(nonlinearity: str, root: Path, tier: str) -> dict[str, list[list[Map]]]:
+    """Return by label, at each depth, the trials of the seeds that the claims compare: those that all arms have, at all depths."""
+    found = {label: [cells_of(nonlinearity, depth, root, f"depth/{arm}", tier) for depth in DEPTHS] for label, arm in ARMS}
+    found = {label: cells for label, cells in found.items() if all(cells)}
+    seeds = set.intersection(*(set(of_depth) for cells in found.values() for of_depth in cells)) if found else set()
+    return {label: [[of_depth[seed] for seed in sorted(seeds)] for of_depth in cells] for label, cells in found.items()} if seeds else {}
 
 
 def table_of_depths(root: Path, tier: str) -> Drawn | None:
     """Return a row for each nonlinearity and norm: accuracy by depth, as in `draw_depths`, and how many trials train in all seeds."""
     rows, runs = [], []
     for nonlinearity in NONLINEARITIES:
-        for label, arm in ARMS:
-            cells = [list(cells_of(nonlinearity, depth, root, f"depth/{arm}", tier).values()) for depth in DEPTHS]
-            if all(cells):
-                rows.append((nonlinearity, label, *map(in_a_cell, cells)))
-                runs += [run for of_depth in cells for trials in of_depth for run in trials.values()]
+        for label, cells in compared_cells(nonlinearity, root, tier).items():
+            rows.append((nonlinearity, label, *map(in_a_cell, cells)))
+            runs += [run for of_depth in cells for trials in of_depth for run in trials.values()]
     headers = ("nonlinearity", "norm", *(f"{depth} layers" for depth in DEPTHS))
     return Drawn((headers, *rows), runs) if rows else None
 

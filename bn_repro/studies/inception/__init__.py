@@ -12,14 +12,14 @@ from bn_repro.verdicts.rules import NOT_RUN
 
 
 def answer_in_words(answers: Answers) -> str:
-    """Say what of section 4.2 has runs: the speed of BN-Baseline, of BN-x5 at three bases, and what sigmoids reach."""
+    """Say what of section 4.2 has runs: what BN alone gains, BN-x5 at three bases, plain at the same rate, and what sigmoids reach."""
     said = []
     baseline = answers["fig2-steps-bn_baseline"]
     if baseline.verdict != NOT_RUN:
         higher, at_paper = (in_words(answers[f"fig3-best-bn_baseline{base.suffix}"]) for base in (TUNED, PAPERS_RATE))
         said.append(
-            f"To 95 % of the plain network's accuracy BN-Baseline needs {in_words(baseline)} fewer steps (the paper, to all of it: 2.3) "
-            f"and ends {higher} higher, at the paper's rate {at_paper}."
+            f"BN alone (BN-Baseline) needs {in_words(baseline)} fewer steps to 95 % of the plain network's accuracy (the paper, to all of "
+            f"it: 2.3) and gains {higher}; at the paper's learning rate it gains {at_paper}."
         )
     bases = (
         (TUNED, "at 5 times the best rate without BN"),
@@ -30,9 +30,21 @@ def answer_in_words(answers: Answers) -> str:
     fewer = [f"{in_words(answer)} fewer steps {words}" for answer, words in x5 if answer.verdict != NOT_RUN]
     if fewer:
         said.append(f"BN-x5 needs {', '.join(fewer)} (the paper: 14.8).")
+    slower, same_rate, fails = (
+        answers[f"fig2-{id}{PAPERS_RATE.suffix}"] for id in ("steps-bn_baseline", "steps-bn_x5-same-rate", "fails-x5")
+    )
+    if NOT_RUN not in (slower.verdict, same_rate.verdict, fails.verdict):
+        ends = in_words(answers[f"fig3-best-bn_x5-same-rate{PAPERS_RATE.suffix}"])
+        said.append(
+            f"At the paper's rate BN-Baseline needs {in_words(slower)} fewer; plain networks at 5 times that rate fail in "
+            f"{in_words(fails)}, and beside them BN-x5 needs {in_words(same_rate)} fewer steps and gains {ends}."
+        )
     with_bn, plain = (answers[f"fig2-sigmoid-{id}"] for id in ("bn", "plain"))
     if with_bn.verdict != NOT_RUN:
         said.append(f"With sigmoid instead of ReLU, Inception reaches {in_words(with_bn)} with BN and {in_words(plain)} without.")
+        over_sigmoid = answers["fig3-best-bn_x5_sigmoid"]
+        if over_sigmoid.verdict != NOT_RUN:
+            said.append(f"From sigmoid to ReLU BN-x5 gains {in_words(over_sigmoid)} (the paper: 3.2).")
     return " ".join(said)
 
 

@@ -52,14 +52,14 @@ class Base(NamedTuple):
 TUNED = Base(
     "inception",
     "",
-    "Base: the best rate without BN, decay to a half; 6 times faster with BN-x5 and BN-x30",
+    "Base: the best rate without BN at a decay to a half; 6 times faster with BN-x5 and BN-x30",
     "best rate without BN",
     (("long", 55.0),),
 )
 OWN_DECAY = Base(
     "inception_own_decay",
     "-own-decay",
-    "Base: the best learning rate without BN; each arm the decay that is best for it",
+    "Base: the best rate without BN at any decay; each arm the decay that is best for it",
     "best rate without BN, own decays",
     (("long", 57.5),),
 )

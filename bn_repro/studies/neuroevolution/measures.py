@@ -14,6 +14,7 @@ LEAST_GAMES = 3  # of which a difference between norms is judged, since games di
 LEAST_GAMES_OF_ONE = 5  # of which a number of one norm is
 ES_SIGMA, GA_SIGMA = 0.02, 0.005  # of the newer public code's ES, and of the older one's GA
 UNPERTURBED = 0.0  # the sigma of the parent itself
+WHOLE = 1.0  # the most that a share, or a difference of two, can be
 FIRST, LAST = 0, -1  # rows: around the random parent, and around the one that the run came to
 
 # Mean scores of an episode: random play, and ES after one hour on 1,440 workers, 1e9 frames (Salimans et al. 2017, table 3).
@@ -39,10 +40,13 @@ def diversity(run: Run, sigma: float, what: str, row: int = FIRST) -> float:
     return [found[name] for found in run.metrics if name in found][row]
 
 
-def over_games(value: Callable[[Games, Games, str], float], least_games: int = LEAST_GAMES) -> Measure:
+def over_games(value: Callable[[Games, Games, str], float], least_games: int = LEAST_GAMES, most: float = np.inf) -> Measure:
     """Average a number of (reference's games, subject's games, game) over the games, seed by seed; None of too few games.
 
     The interval is over seeds and games: what the games' means scatter is an error that more seeds do not make smaller.
+
+    Args:
+        most: that the number can be, on either side of 0.
     """
 
     def measure(pairs: GamePairs) -> Mean | None:
@@ -50,33 +54,38 @@ def over_games(value: Callable[[Games, Games, str], float], least_games: int = L
         num_games = table.shape[1]
         if num_games < least_games:
             return None
-        return Mean(table.mean(1).tolist(), float(table.mean(0).var(ddof=1) / num_games), freedom_besides=num_games - 1)
+        variance = float(table.mean(0).var(ddof=1) / num_games)
+        return Mean(table.mean(1).tolist(), variance, freedom_besides=num_games - 1, least=-most, most=most)
 
     return measure
 
 
 def of_subject(sigma: float, what: str, row: int = FIRST) -> Measure:
     """Return a measure of the subject alone."""
-    return over_games(lambda _, subject, game: diversity(subject[game], sigma, what, row), LEAST_GAMES_OF_ONE)
+    return over_games(lambda _, subject, game: diversity(subject[game], sigma, what, row), LEAST_GAMES_OF_ONE, WHOLE)
 
 
 def by_perturbing(sigma: float, what: str) -> Measure:
     """Return how much more the subject's perturbed policies have than their parent."""
     return over_games(
-        lambda _, subject, game: diversity(subject[game], sigma, what) - diversity(subject[game], UNPERTURBED, what), LEAST_GAMES_OF_ONE
+        lambda _, subject, game: diversity(subject[game], sigma, what) - diversity(subject[game], UNPERTURBED, what),
+        LEAST_GAMES_OF_ONE,
+        WHOLE,
     )
 
 
-def more(sigma: float, what: str, row: int = FIRST) -> Measure:
-    """Return how much more the subject has than the reference."""
+def more(sigma: float, what: str, row: int = FIRST, most: float = WHOLE) -> Measure:
+    """Return how much more the subject has than the reference, at most `most`."""
     return over_games(
-        lambda reference, subject, game: diversity(subject[game], sigma, what, row) - diversity(reference[game], sigma, what, row)
+        lambda reference, subject, game: diversity(subject[game], sigma, what, row) - diversity(reference[game], sigma, what, row),
+        most=most,
     )
 
 
 def fewer(sigma: float, what: str, row: int = FIRST) -> Measure:
     return over_games(
-        lambda reference, subject, game: diversity(reference[game], sigma, what, row) - diversity(subject[game], sigma, what, row)
+        lambda reference, subject, game: diversity(reference[game], sigma, what, row) - diversity(subject[game], sigma, what, row),
+        most=WHOLE,
     )
 
 

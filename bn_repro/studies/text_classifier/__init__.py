@@ -75,7 +75,10 @@ def answer_in_words(answers: Answers) -> str:
         "over a head without a norm on features that were standardized once."
     )
     if rates.estimate is not None and math.isfinite(rates.estimate):
-        frozen += f" Its largest usable learning rate, at which it is halfway from chance to the best without, is {in_words(rates)} theirs."
+        frozen += (
+            f" With BN learning rates up to {in_words(rates)} as large are usable; usable is one with which a head gets halfway from "
+            "chance to the best head without a norm."
+        )
     tuned, words = answers["text-accuracy-tuned"], answers["text-words-tuned"]
     if NOT_RUN in (tuned.verdict, words.verdict):
         return frozen

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -36,7 +37,7 @@ def draw_rates(root: Path, tier: str) -> Drawn | None:
     panels, runs = [], []
     for title, experiment, words in HEADS:
         norms = {label: sweeps_of(root, f"{experiment}/{arm}", tier) for label, arm in (*NORMS, *WITHOUT_NORM)}
-        seeds = norms["without BN"].keys() & norms["with BN"].keys()
+        seeds = compared_seeds(norms)
         shown = {label: [sweep for seed, sweep in sweeps.items() if seed in seeds] for label, sweeps in norms.items()}
         shown = {label: sweeps for label, sweeps in shown.items() if sweeps}
         if seeds:
@@ -70,7 +71,7 @@ def draw_steps(root: Path, tier: str) -> Drawn | None:
     panels, runs = [], []
     for title, experiment, _ in FROZEN:
         found = {label: at_best_rate(root, f"{experiment}/{arm}", tier) for label, arm in (*NORMS, *WITHOUT_NORM)}
-        seeds = found["without BN"].keys() & found["with BN"].keys()
+        seeds = compared_seeds(found)
         arms = [(label, [run for seed, run in of_seeds.items() if seed in seeds]) for label, of_seeds in found.items()]
         if seeds:
             panels.append((title, [(label, of_arm) for label, of_arm in arms if of_arm]))
@@ -97,12 +98,15 @@ def figure_steps(panels: Sequence[tuple[str, Sequence[Arm]]]) -> Drawing:
 
 def tabulate_heads(root: Path, tier: str) -> Drawn | None:
     """List what each head reaches at its best learning rate, and in how many steps, beside the bag of words."""
-    rows, runs = [("labels", "head", "learning rate", "accuracy, %", "steps")], []
+    rows, runs, notes = [("labels", "head", "learning rate", "accuracy, %", "steps")], [], []
     for title, experiment, words in HEADS:
-        found = {label: list(at_best_rate(root, f"{experiment}/{arm}", tier).values()) for label, arm in (*NORMS, *WITHOUT_NORM)}
-        plain = found["without BN"]
-        if not plain or not found["with BN"]:
+        by_seed = {label: at_best_rate(root, f"{experiment}/{arm}", tier) for label, arm in (*NORMS, *WITHOUT_NORM)}
+        seeds = compared_seeds(by_seed)
+        if not seeds:
             continue
+        found = {label: [run for seed, run in of_arm.items() if seed in seeds] for label, of_arm in by_seed.items()}
+        plain = found["without BN"]
+        notes.append(f"{title}: n = {len(seeds)}")
         target = CHANCE + SHARE * (float(np.mean(list(map(accuracy, plain)))) - CHANCE)
         for label, of_arm in found.items():
             if of_arm:
@@ -113,7 +117,12 @@ def tabulate_heads(root: Path, tier: str) -> Drawn | None:
         if baseline:
             rows.append((title, "bag of words", "-", in_a_cell(Mean(list(map(accuracy, baseline)))), "-"))
         runs += [*(run for of_arm in found.values() for run in of_arm), *baseline]
-    return Drawn(tuple(rows), runs) if runs else None
+    return Drawn(tuple(rows), runs, f"{'; '.join(notes)}.") if runs else None
+
+
+def compared_seeds(by_seed: Mapping[str, Mapping[int, Any]]) -> set[int]:
+    """Return the seeds that the claims compare, which both main arms have."""
+    return by_seed["without BN"].keys() & by_seed["with BN"].keys()
 
 
 def steps_in_a_cell(runs: Sequence[Run], target: float) -> str:
@@ -124,15 +133,17 @@ def steps_in_a_cell(runs: Sequence[Run], target: float) -> str:
 
 def tabulate_drift(root: Path, tier: str) -> Drawn | None:
     """List how far the distributions of what both layers of the head read move while the encoder is fine-tuned."""
-    found = {label: list(at_best_rate(root, f"text_fine_tuning/{norm}", tier).values()) for label, norm in NORMS[:2]}
-    if not all(found.values()):
+    by_seed = {label: at_best_rate(root, f"text_fine_tuning/{norm}", tier) for label, norm in NORMS[:2]}
+    seeds = compared_seeds(by_seed)
+    if not seeds:
         return None
+    found = {label: [run for seed, run in of_arm.items() if seed in seeds] for label, of_arm in by_seed.items()}
     rows: list[tuple[str, ...]] = [("head", "learning rate", "pooled outputs of the encoder", "inputs of the second layer")]
     for label, runs in found.items():
         moved = np.array([drift(run.activations, BEFORE_NORM)["kolmogorov_smirnov_to_final"] for run in runs])  # (seeds, layers)
         rates = sorted({run.config["train.lr"] for run in runs})
         rows.append((label, ", ".join(f"{rate:g}" for rate in rates), *(in_a_cell(Mean(list(column))) for column in moved.T[:2])))
-    return Drawn(tuple(rows), [run for runs in found.values() for run in runs])
+    return Drawn(tuple(rows), [run for runs in found.values() for run in runs], f"n = {len(seeds)}.")
 
 
 def draw_legend_below(figure: Drawing, axes: Sequence[Axes]) -> None:
