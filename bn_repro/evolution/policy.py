@@ -79,7 +79,14 @@ class Policy(nn.Module):
         return genome
 
     def express(self, genome: Tensor) -> "Policy":
-        """Make a genome this policy's parameters."""
+        """Make a genome this policy's parameters, on the genome's memory.
+
+        Raises:
+            ValueError: it has another length.
+        """
+        length = sum(p.numel() for p in self.parameters())
+        if genome.numel() != length:
+            raise ValueError(f"a genome of {genome.numel()} numbers is not one of the {length} parameters of this policy")
         nn.utils.vector_to_parameters(genome, self.parameters())
         return self
 

@@ -81,7 +81,13 @@ def perturbed(parent: Tensor, seed: int, sigma: float) -> Callable[[], Tensor]:
 
 
 def centred_ranks(scores: np.ndarray) -> np.ndarray:
-    """Return ranks in [-1/2, 1/2]; equal scores share the mean of theirs, where the public codes rank them by their place."""
+    """Return ranks in [-1/2, 1/2]; equal scores share the mean of theirs, where the public codes rank them by their place.
+
+    Raises:
+        ValueError: a score is not a number, or there are fewer than two.
+    """
+    if len(scores) < 2 or np.isnan(scores).any():
+        raise ValueError(f"ranks are of two numbers or more; of {len(scores)} scores {int(np.isnan(scores).sum())} are not a number")
     _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return ((last - (counts + 1) / 2)[inverse] / (len(scores) - 1)) - 0.5

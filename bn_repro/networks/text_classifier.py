@@ -78,7 +78,14 @@ def concat_pooling(outputs: Tensor, is_real: Tensor) -> Tensor:
 
     Args:
         is_real: (N, T), bool or 0 and 1; False where a token is padding, which never counts, wherever it stands. Each row has a real one.
+
+    Raises:
+        ValueError: `is_real` is not of the outputs' shape.
     """
+    if is_real.shape != outputs.shape[:2]:
+        raise ValueError(
+            f"is_real must say of each token whether it is real, {tuple(outputs.shape[:2])}; it has shape {tuple(is_real.shape)}"
+        )
     is_real = is_real.bool()
     places = torch.arange(is_real.shape[1], device=is_real.device)
     last = outputs[torch.arange(len(outputs), device=outputs.device), (places * is_real).argmax(1)]

@@ -4,8 +4,8 @@ import copy
 import dataclasses
 import inspect
 import sys
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
@@ -14,6 +14,32 @@ from torch.utils._pytree import tree_leaves, tree_map
 from bn_repro.norms.modes import first_line
 
 Values = TypeVar("Values")
+
+
+@dataclasses.dataclass
+class InPlaceOfForward:
+    """Stand for a module's `forward`; copies and pickles of the module have the `forward` itself."""
+
+    forward: Callable[..., Any]
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(self.forward)  # so that who asks what a network takes is told
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return itself, (self.forward,)
+
+
+def itself(forward: Callable[..., Any]) -> Callable[..., Any]:
+    return forward
+
+
+def own_forward(network: nn.Module) -> Callable[..., Any]:
+    """Return a network's forward pass without what watches it."""
+    forward: Any = network.forward
+    while isinstance(forward, InPlaceOfForward):
+        forward = forward.forward
+    return forward
 
 
 def inputs_of(network: nn.Module, batch: object) -> object:

@@ -33,7 +33,8 @@ def foldable_pairs(network: nn.Module) -> list[tuple[str, str]]:
     what torch's layers of that kind compute, and nothing else reads their parameters and statistics.
 
     Raises:
-        ValueError: the forward pass cannot be traced by `torch.fx`, or has more than five switches, so what follows what is unknown.
+        ValueError: the forward pass cannot be traced by `torch.fx`, or has more than five optional arguments, so what follows what is
+            unknown.
     """
     pairs, _, _ = judge(evaluating_copy(network))
     return [(pair.affine, pair.norm) for pair in pairs]
@@ -85,6 +86,8 @@ def source_of(name: str, norm: nn.Module, network: nn.Module, passes: Passes) ->
             found.add("it does not read the output of a layer")
         elif known_class(network.get_submodule(source.target), AFFINES) is None:
             found.add(f"it reads the output of {source.target}, which is no linear layer or convolution")
+        elif source in passes.kept:
+            found.add(f"what it reads, the output of {source.target}, is kept for a later pass")
         elif len(source.users) > 1 or len(graph.find_nodes(op="call_module", target=source.target)) > 1:
             found.add(f"what it reads, the output of {source.target}, is used more than once")
         else:

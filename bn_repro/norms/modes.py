@@ -6,18 +6,18 @@ import random
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import is_lazy
-from torch.utils._pytree import tree_map
 
 OF_TORCH = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)  # timm's have children
 GENERATORS = (random.Random, np.random.Generator, np.random.RandomState)
 EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
-COLLECTIONS = (list, dict, set, collections.OrderedDict, collections.Counter, collections.defaultdict, collections.deque)
+MAPPINGS = (dict, collections.OrderedDict, collections.Counter, collections.defaultdict)
 OF_MODULES = frozenset(vars(nn.Module()))  # attributes that all modules have: parameters, hooks
 NORM = r"norm(?!al(?!i[sz]))"  # in the name of a class: BatchNormalization, and not NormalNoise
 
@@ -44,9 +44,10 @@ def put_in_evaluation(network: nn.Module) -> None:
 def keeping_state(network: nn.Module) -> Iterator[None]:
     """Run the network on copies of all that a forward pass may change but parameters that train, and put its own back after.
 
-    That is buffers, attributes such as tensors, counters and generators, and frozen parameters, in which some norms keep statistics
-    and some networks averages of others. They are put back by name, so that a module may also give a name another tensor.
-    Weights of embeddings that a pass scales down to their largest norm have their values back.
+    That is buffers, attributes such as tensors, arrays, counters and generators, also in collections, and frozen parameters, in
+    which some norms keep statistics and some networks averages of others. They are put back by name, so that a module may also give
+    a name another tensor; attributes and modules that the pass makes are taken away. Of objects of a network's own classes, what
+    they hold is not put back. Weights of embeddings that a pass scales down to their largest norm have their values back.
 
     Raises:
         ValueError: the network has parameters or buffers that its first pass is still to make.
@@ -59,21 +60,21 @@ def keeping_state(network: nn.Module) -> Iterator[None]:
     changed = [*(buffer for module in scripted for buffer in module.buffers(recurse=False)), *scaled]
     values = [(tensor, tensor.detach().clone()) for tensor in changed]
     modules = (module for module in network.modules() if module not in scripted)
-    own = [(module, dict(vars(module)), dict(module._buffers), dict(module._parameters)) for module in modules]
+    own = [(module, dict(vars(module)), [(held, dict(held)) for held in held_by(module)]) for module in modules]
     copies: dict[int, object] = {}
-    for module, _, buffers, parameters in own:
-        module._buffers.update(copies_of(buffers, copies))
-        module._parameters.update(copies_of(parameters, copies))
-    for module, attributes, _, _ in own:  # after these, which collections may hold too
-        vars(module).update(copies_of({name: value for name, value in attributes.items() if name not in OF_MODULES}, copies))
+    for _, _, registered in own:
+        for held, before in registered:
+            held.update({name: copy_within(value, copies) for name, value in before.items()})
+    for module, attributes, _ in own:  # after these, which collections may hold too
+        vars(module).update({name: copy_within(value, copies) for name, value in attributes.items() if name not in OF_MODULES})
     try:
         yield
     finally:
-        for module, attributes, buffers, parameters in own:
-            for name in [name for name, value in vars(module).items() if isinstance(value, Tensor) and name not in attributes]:
+        for module, attributes, registered in own:
+            for name in vars(module).keys() - attributes.keys():
                 del vars(module)[name]
             vars(module).update(attributes)
-            for held, before in ((module._buffers, buffers), (module._parameters, parameters)):
+            for held, before in registered:
                 held.clear()
                 held.update(before)
         for tensor, value in values:
@@ -93,18 +94,43 @@ def keeping_random_numbers(*of: object) -> Iterator[None]:
         np.random.set_state(of_numpy)
 
 
-def copies_of(values: dict[str, object], copies: dict[int, object]) -> dict[str, object]:
-    """Copy collections, generators, and tensors that no gradient runs through, among some values; one object has one copy everywhere."""
-    for value in values.values():
-        if type(value) in COLLECTIONS and id(value) not in copies:
-            copies[id(value)] = copy.copy(tree_map(lambda leaf: copies.get(id(leaf), leaf), value))
-        if isinstance(value, GENERATORS) and not isinstance(value, random.SystemRandom) and id(value) not in copies:
-            copies[id(value)] = copy.deepcopy(value)
-        if isinstance(value, torch.Generator) and id(value) not in copies:
-            copies[id(value)] = value.clone_state()
-        if isinstance(value, Tensor) and not value.requires_grad and not is_lazy(value) and id(value) not in copies:
-            copies[id(value)] = copy_of(value)
-    return {name: copies[id(value)] for name, value in values.items() if id(value) in copies}
+def held_by(module: nn.Module) -> tuple[dict[str, Any], ...]:
+    """Return what is registered with a module, by name: parameters, buffers, modules."""
+    return module._parameters, module._buffers, module._modules
+
+
+def copy_within(value: Any, copies: dict[int, Any]) -> Any:
+    """Copy a tensor that no gradient runs through, an array or a generator, also within collections; return others as they are.
+
+    Args:
+        copies: those that were made, by the id of the original, so that one object has one copy everywhere.
+    """
+    if id(value) in copies:
+        return copies[id(value)]
+    if isinstance(value, Tensor):
+        made = value if value.requires_grad or is_lazy(value) else copy_of(value)
+    elif isinstance(value, np.ndarray):
+        made = value.copy()
+    elif isinstance(value, GENERATORS) and not isinstance(value, random.SystemRandom):
+        made = copy.deepcopy(value)
+    elif isinstance(value, torch.Generator):
+        made = value.clone_state()
+    elif type(value) in MAPPINGS:
+        made = copies[id(value)] = copy.copy(value)  # before what is in it, which may lead back here
+        for key, each in value.items():
+            made[key] = copy_within(each, copies)
+    elif type(value) in (list, collections.deque):
+        made = copies[id(value)] = copy.copy(value)
+        for place, each in enumerate(value):
+            made[place] = copy_within(each, copies)
+    elif type(value) is tuple:
+        made = tuple(copy_within(each, copies) for each in value)
+    elif type(value) is set:
+        made = value.copy()
+    else:
+        return value
+    copies[id(value)] = made
+    return made
 
 
 def copy_of(tensor: Tensor) -> Tensor:
@@ -125,9 +151,18 @@ def copied(network: nn.Module) -> nn.Module:
     """
     attributes = [value for module in network.modules() for value in vars(module).values() if isinstance(value, Tensor)]
     try:
-        return copy.deepcopy(network, {id(value): value.detach().clone() for value in attributes if not value.is_leaf})
+        made = copy.deepcopy(network, {id(value): value.detach().clone() for value in attributes if not value.is_leaf})
     except Exception as error:
         raise ValueError(f"{type(network).__name__} cannot be copied ({first_line(error)})") from error
+    for module in made.modules():
+        if "forward" in vars(module) and is_of_class(module, vars(module)["forward"]):  # left by a copy that a recorder watched
+            del vars(module)["forward"]
+    return made
+
+
+def is_of_class(module: nn.Module, forward: object) -> bool:
+    """Say whether a function is the forward pass that a module's class has."""
+    return getattr(forward, "__self__", None) is module and getattr(forward, "__func__", None) is getattr(type(module), "forward", None)
 
 
 def evaluating_copy(network: nn.Module) -> nn.Module:

@@ -23,7 +23,7 @@ ABOUT_TENSORS = ("dtype", "device", "shape", "ndim", "layout", "is_cuda", "requi
 ABOUT_GETTERS = {getattr(Tensor, name).__get__ for name in ABOUT_TENSORS if inspect.isgetsetdescriptor(getattr(Tensor, name))}
 ABOUT_FUNCTIONS = {getattr(Tensor, name) for name in ABOUT_TENSORS if callable(getattr(Tensor, name))}
 
-MOST_SWITCHES = 5  # of which all 32 settings are traced
+MOST_OPTIONAL = 5  # arguments, of which all 32 settings are traced
 
 
 @dataclass
@@ -33,15 +33,17 @@ class Passes:
     Args:
         read: names of parameters and buffers whose values are read other than by the call of their module.
         unseen: what modules that torch.fx cannot see into may call and read: by the id of the module or tensor, their class.
+        kept: what is left in attributes of the network's modules for a later pass.
     """
 
     graphs: list[fx.Graph] = field(default_factory=list)
     read: set[str] = field(default_factory=set)
     unseen: dict[int, str] = field(default_factory=dict)
+    kept: set[fx.Node] = field(default_factory=set)
 
 
 def trace_passes(network: nn.Module, whole: Collection[str] = ()) -> Passes:
-    """Trace a network in evaluation mode with its optional arguments left out, with each of them given, and all ways to set switches.
+    """Trace a network in evaluation mode with its optional arguments left out and given, and its switches off and on, in all ways.
 
     A module whose forward pass depends on values is taken as a whole, and so is one with hooks. What is traced are copies, since
     some networks keep what passes through them.
@@ -61,15 +63,14 @@ def trace_passes(network: nn.Module, whole: Collection[str] = ()) -> Passes:
     }
     passes = Passes()
     untraceable: set[type] = set()
-    switches = [name for name, default in optional.items() if isinstance(default, bool)]
-    if len(switches) > MOST_SWITCHES:
-        raise ValueError(f"cannot fold {type(network).__name__}: its forward pass has {len(switches)} switches, too many to try all")
-    ways = {"": optional}
-    for flipped in itertools.product((False, True), repeat=len(switches)):
-        chosen = {name: optional[name] != is_flipped for name, is_flipped in zip(switches, flipped)}
-        ways[", ".join(itertools.compress(switches, flipped))] = optional | chosen
-    for given in [name for name in optional if name not in switches]:
-        ways[given] = {name: value for name, value in optional.items() if name != given}
+    if len(optional) > MOST_OPTIONAL:
+        name = type(network).__name__
+        raise ValueError(f"cannot fold {name}: its forward pass has {len(optional)} optional arguments, too many to try all ways")
+    ways = {}
+    for is_other in itertools.product((False, True), repeat=len(optional)):
+        others = set(itertools.compress(optional, is_other))
+        flipped = {name: not value for name, value in optional.items() if name in others and isinstance(value, bool)}
+        ways[", ".join(sorted(others))] = {name: value for name, value in optional.items() if name not in others} | flipped
     with torch.inference_mode(False), torch.enable_grad():
         for arguments, concrete in ways.items():
             trace_one(network, concrete, passes, untraceable, whole, arguments)
@@ -103,12 +104,25 @@ def trace_one(
                 raise ValueError(f"cannot fold {name}: torch.fx cannot trace it{way} ({first_line(error)})") from error
             untraceable.add(tracer.failed)
     passes.graphs.append(graph)
+    passes.kept |= set(kept_in(subject))
     modules = dict(network.named_modules())
     for node in graph.find_nodes(op="get_attr"):
         if any(not is_about(user) for user in node.users):
             passes.read.add(node.target)
             if node.target in modules:  # given to a function that may call it
                 passes.unseen |= {id(module): "a function" for module in modules[node.target].modules()}
+
+
+def kept_in(network: nn.Module) -> Iterator[fx.Node]:
+    """Yield what a traced pass has left in attributes of a network's modules, and in collections among them."""
+    waiting, seen = [value for module in network.modules() for value in vars(module).values()], set()
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, fx.Proxy):
+            yield value.node
+        elif id(value) not in seen and not isinstance(value, (nn.Module, Tensor)):
+            seen.add(id(value))
+            waiting += contents_of(value)
 
 
 def is_about(node: fx.Node) -> bool:

@@ -5,7 +5,7 @@ the reference batch alone. Salimans et al. 2016 (GANs): those of the reference b
 both, the reference batch is normalized by its own moments.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
+
+from bn_repro.norms.calling import own_forward
 
 REFERENCE = "reference_batch"  # the buffer of a network that keeps one
 _is_reference_pass = ContextVar("is_reference_pass", default=False)
@@ -36,10 +38,13 @@ class VirtualBatchNorm(nn.Module):
         self.gamma = nn.Parameter(torch.ones(num_features)) if has_gamma else None
         self.beta = nn.Parameter(torch.zeros(num_features))
         self.is_reference = False  # the batch under way is the reference
+        self.takes_once = False  # and passes once
         self.moments: tuple[Tensor, Tensor, int] | None = None  # mean (C,), biased variance (C,), R
 
     def forward(self, x: Tensor) -> Tensor:
         if self.is_reference:
+            if self.takes_once and self.moments is not None:
+                raise ValueError("virtual batch norm is called twice in a pass, with two distributions; give each call a norm of its own")
             self.take(x)
         scale, shift = self.affine(x if self.has_example and not self.is_reference else None)
         if scale.dim() == 1:
@@ -106,7 +111,8 @@ def reference_statistics(network: nn.Module, x_ref: Tensor) -> Iterator[None]:
     """Let a network normalize by the statistics of a reference batch, which every pass of it computes anew before its own.
 
     So the statistics are always those of the present parameters. The reference passes through all layers at once, each
-    layer's being normalized by its own moments.
+    layer's being normalized by its own moments. It passes through the network's own hooks as other batches do, and batch norms
+    beside, in training, count it as one.
 
     Args:
         x_ref: (R, ...) inputs of the network.
@@ -151,19 +157,67 @@ def take_moments(network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, An
     batches = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
     if len(batches) != 1:
         raise ValueError(f"a reference batch is one tensor; {type(network).__name__} is called with {len(batches)}")
-    if batches[0].is_floating_point() and batches[0].shape[1:] != reference.shape[1:]:
-        shapes = tuple(reference.shape[1:]), tuple(batches[0].shape[1:])
-        raise ValueError(f"examples of the reference batch have shape {shapes[0]}, those of the batch {shapes[1]}")
     if not virtual_batch_norms(network):
         return
-    in_its_place = tuple(reference if value is batches[0] else value for value in args)
-    by_name = {name: reference if value is batches[0] else value for name, value in kwargs.items()}
+    copied = reference.clone()  # which the network may change in place
+    in_its_place = tuple(copied if value is batches[0] else value for value in args)
+    by_name = {name: copied if value is batches[0] else value for name, value in kwargs.items()}
+    before, after = other_hooks(network)
     token = _is_reference_pass.set(True)
     try:
-        with taking_reference(network):
-            type(network).forward(network, *in_its_place, **by_name)  # not what may stand in its place to watch the batch's own pass
+        with taking_reference(network), taking_once(network):
+            in_its_place, by_name = through(before, network, in_its_place, by_name)
+            check_shapes(batches[0], in_its_place, by_name)
+            in_its_place, by_name = through(after, network, in_its_place, by_name)
+            own_forward(network)(*in_its_place, **by_name)
     finally:
         _is_reference_pass.reset(token)
+
+
+@contextmanager
+def taking_once(network: nn.Module) -> Iterator[None]:
+    """Let every virtual batch norm refuse a second batch, whose moments would stand for the first too."""
+    norms = virtual_batch_norms(network)
+    for norm in norms:
+        norm.takes_once, norm.moments = True, None
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.takes_once = False
+
+
+Hook = tuple[Callable[..., Any], bool]  # and whether it takes keyword arguments
+
+
+def other_hooks(network: nn.Module) -> tuple[list[Hook], list[Hook]]:
+    """Return the network's forward pre-hooks that run before `take_moments` and after it."""
+    hooks = [(hook, number in network._forward_pre_hooks_with_kwargs) for number, hook in network._forward_pre_hooks.items()]
+    place = next(number for number, (hook, _) in enumerate(hooks) if hook is take_moments)
+    return hooks[:place], hooks[place + 1 :]
+
+
+def through(hooks: list[Hook], network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return arguments as forward pre-hooks leave them."""
+    for hook, takes_kwargs in hooks:
+        changed = hook(network, args, kwargs) if takes_kwargs else hook(network, args)
+        if changed is not None and takes_kwargs:
+            args, kwargs = changed
+        elif changed is not None:
+            args = changed if isinstance(changed, tuple) else (changed,)
+    return args, kwargs
+
+
+def check_shapes(batch: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Compare a batch with the reference among arguments.
+
+    Raises:
+        ValueError: examples of the two have different shapes.
+    """
+    reference = next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
+    if batch.is_floating_point() and batch.shape[1:] != reference.shape[1:]:
+        shapes = tuple(reference.shape[1:]), tuple(batch.shape[1:])
+        raise ValueError(f"examples of the reference batch have shape {shapes[0]}, those of the batch {shapes[1]}")
 
 
 def is_reference_pass() -> bool:

@@ -100,7 +100,7 @@ def folding_error(network: nn.Module, x: Tensor) -> tuple[int, float]:
     folded = fold_batch_norms(network)
     with evaluating(network), rehearsing(x, network):
         expected = tensors_in(call(network, x))
-    with rehearsing(x, folded):  # with the same random numbers, if it draws any
+    with evaluating(folded), rehearsing(x, folded):  # with the same random numbers, if it draws any
         found = tensors_in(call(folded, x))
     both = [(value, other) for value, other in zip(found, expected, strict=True) if other.is_floating_point() and other.numel()]
     if not both:

@@ -67,7 +67,8 @@ def layer_jacobians(
     if unknown:
         raise ValueError(f"{type(network).__name__} has no layer '{unknown[0]}' to measure; choices: {', '.join(found)}")
     chosen = found if layers is None else {name: found[name] for name in layers}
-    inputs = inputs_of({name: layer.first for name, layer in chosen.items()}, network, x)
+    reads = {name: layer.affine if layer.is_whole and not has_nonlinearity else layer.first for name, layer in chosen.items()}
+    inputs = inputs_of(reads, network, x)
     arrays: dict[str, np.ndarray] = {}
     for name, layer in chosen.items():
         if name not in inputs:
@@ -125,7 +126,7 @@ def is_half_precision(tensor: Tensor) -> bool:
 
 
 def inputs_of(modules: dict[str, nn.Module], network: nn.Module, x: object) -> dict[str, Tensor]:
-    """Return what each module reads first in a pass of x under batch statistics."""
+    """Return what each module is first called with, before its own hooks, in a pass of x under batch statistics."""
     inputs: dict[str, Tensor] = {}
 
     def keep(name: str):
@@ -135,7 +136,7 @@ def inputs_of(modules: dict[str, nn.Module], network: nn.Module, x: object) -> d
 
         return hook
 
-    hooks = [module.register_forward_pre_hook(keep(name), with_kwargs=True) for name, module in modules.items()]
+    hooks = [module.register_forward_pre_hook(keep(name), prepend=True, with_kwargs=True) for name, module in modules.items()]
     try:
         with undisturbed(network):
             call(network, x)

@@ -2,7 +2,7 @@
 
 import itertools
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Self
 
@@ -85,20 +85,27 @@ class ActivationRecorder:
             for module, sites in self.sites.items()
             if module is not network
         }
-        self._own: list[tuple[nn.Module, object]] = []  # what stands in the place of `forward` of modules now watched
+        self._watched: list[Callable[[], None]] = []  # what ends the watching of a module
 
     def __enter__(self) -> Self:
-        self._own_pass = watch(self.network, Pass(self.network.forward, between_graphs(self._begin), between_graphs(self._end)))
+        self._pass = watch(self.network, Pass(self.network.forward, between_graphs(self._begin), between_graphs(self._end)))
         return self
 
     def __exit__(self, *_: object) -> None:
-        unwatch(self.network, self._own_pass)
+        unwatch(self.network, self._pass)
         self._unwatch()
 
+    def _watch(self, module: nn.Module, take_input: Callable | None, take_output: Callable) -> Iterator[Callable[[], None]]:
+        if module._forward_hooks:  # which may change what the module returns
+            yield module.register_forward_hook(lambda module, args, output: take_output(output)).remove
+        if take_input is not None or not module._forward_hooks:
+            watched = watch(module, Watched(module.forward, take_input, None if module._forward_hooks else take_output))
+            yield partial(unwatch, module, watched)
+
     def _unwatch(self) -> None:
-        for module, own in self._own:
-            unwatch(module, own)
-        self._own = []
+        for end in self._watched:
+            end()
+        self._watched = []
 
     def _begin(self) -> bool:
         self._called = self._latest = None  # a pass that failed leaves some
@@ -109,8 +116,8 @@ class ActivationRecorder:
         self.step += 1
         if is_recorded:
             self._called = set()
-            if not self._own:
-                self._own = [(module, watch(module, Watched(module.forward, *takers))) for module, takers in self._takers.items()]
+            if not self._watched:
+                self._watched = [end for module, takers in self._takers.items() for end in self._watch(module, *takers)]
         return is_recorded
 
     def _end(self, args: tuple[object, ...], output: object) -> None:

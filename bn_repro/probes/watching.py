@@ -1,6 +1,5 @@
 """How what goes in and out of modules is seen at a fraction of the cost of hooks: something else stands in the place of `forward`."""
 
-import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -9,6 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from bn_repro.norms.calling import InPlaceOfForward
+from bn_repro.norms.modes import is_of_class
 
 _is_measuring = ContextVar("is_measuring", default=False)
 
@@ -28,35 +30,18 @@ def is_measuring() -> bool:
 
 
 @dataclass
-class InPlaceOfForward:
-    """Stand for a module's `forward`; copies and pickles of the module have the `forward` itself."""
-
-    forward: Callable[..., Tensor]
-
-    @property
-    def __signature__(self) -> inspect.Signature:
-        return inspect.signature(self.forward)  # so that who asks what a network takes is told
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return itself, (self.forward,)
-
-
-def itself(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    return forward
-
-
-@dataclass
 class Watched(InPlaceOfForward):
     """Show what goes in and comes out of a module, each when it does; a hook would cost several times as much."""
 
     see_input: Callable[[tuple[Any, ...]], None] | None
-    see_output: Callable[[Any], None]
+    see_output: Callable[[Any], None] | None
 
     def __call__(self, *args: Tensor, **kwargs: object) -> Tensor:
         if self.see_input is not None:
             self.see_input(args or tuple(kwargs.values()))
         output = self.forward(*args, **kwargs)
-        self.see_output(output)
+        if self.see_output is not None:
+            self.see_output(output)
         return output
 
 
@@ -75,18 +60,25 @@ class Pass(InPlaceOfForward):
         return output
 
 
-def watch(module: nn.Module, watched: InPlaceOfForward) -> object:
-    """Put `watched` in the place of the module's `forward` and return what stood there, for `unwatch`."""
-    own = vars(module).get("forward")
+def watch(module: nn.Module, watched: InPlaceOfForward) -> InPlaceOfForward:
+    """Put `watched` in the place of the module's `forward`, and return it."""
     vars(module)["forward"] = watched
-    return own
+    return watched
 
 
-def unwatch(module: nn.Module, own: object) -> None:
-    if own is None:
-        vars(module).pop("forward", None)
+def unwatch(module: nn.Module, watched: InPlaceOfForward) -> None:
+    """Take `watched` away again, wherever it stands among others that came before or after it."""
+    above, standing = None, vars(module).get("forward")
+    while isinstance(standing, InPlaceOfForward) and standing is not watched:
+        above, standing = standing, standing.forward
+    if standing is not watched:
+        return
+    if above is not None:
+        above.forward = watched.forward
+    elif is_of_class(module, watched.forward):
+        del vars(module)["forward"]
     else:
-        vars(module)["forward"] = own
+        vars(module)["forward"] = watched.forward
 
 
 def between_graphs(call: Callable[..., Any], compiled: Callable[..., Any] | None = None) -> Callable[..., Any]:

@@ -108,3 +108,9 @@ def test_the_large_policy_decides_too():
         population.load(place, "same", lambda: genome)
     x = torch.from_numpy(OBSERVATIONS).float() / 255
     torch.testing.assert_close(population.logits(OBSERVATIONS), by_module(policy, genome, x, x), rtol=1e-3, atol=1e-3)
+
+
+def test_a_genome_of_another_length_is_refused():
+    policy = policy_of("none")
+    with pytest.raises(ValueError, match="is not one of the"):
+        policy.express(torch.cat([policy.initial_genome(0), torch.zeros(1)]))

@@ -85,3 +85,9 @@ def test_perturbations_are_mirrored_and_drawn_from_their_seed():
     torch.testing.assert_close(up - parent, 0.1 * noise(3, 5))
     torch.testing.assert_close(weighted_noise([3, 4], np.array([2.0, -1.0]), 5), 2 * noise(3, 5) - noise(4, 5))
     assert len({seed_of(0, purpose, 1, 2) for purpose in Purpose}) == len(Purpose)
+
+
+@pytest.mark.parametrize("scores", [[1.0], [1.0, np.nan, 3.0]])
+def test_what_has_no_ranks_is_refused(scores):
+    with pytest.raises(ValueError, match="ranks are of two numbers or more"):
+        centred_ranks(np.array(scores))

@@ -140,3 +140,8 @@ def test_the_mean_of_many_tokens_fits_half_precision():
     for is_real in (torch.ones(1, 600, dtype=torch.bool), torch.ones(1, 600, dtype=torch.int64)):
         pooled = concat_pooling(outputs, is_real)
         torch.testing.assert_close(pooled[:, 8:].float(), outputs.float().mean(1), rtol=1e-3, atol=0)
+
+
+def test_a_mask_of_another_shape_is_refused():
+    with pytest.raises(ValueError, match=r"whether it is real, \(2, 3\); it has shape \(2, 1\)"):
+        concat_pooling(torch.zeros(2, 3, 4), torch.ones(2, 1))

@@ -188,3 +188,27 @@ def test_keywords_containers_and_in_place_changes():
 
     for how, num_folded in (("keyword", 1), ("container", 1), ("in_place", 0)):
         assert fold_checked(as_trained(Odd(how)))[0] == num_folded
+
+
+@pytest.mark.parametrize("how", ["attribute", "list", "dict", "buffer"])
+def test_what_is_kept_for_a_later_pass_is_seen(how):
+    class Streaming(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm, self.kept = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), {"list": [], "dict": {}}.get(how)
+            if how == "buffer":
+                self.register_buffer("kept_buffer", torch.zeros(()))
+
+        def forward(self, x):
+            h = self.conv(x)
+            if how == "list":
+                self.kept.append(h)
+            elif how == "dict":
+                self.kept["h"] = h
+            elif how == "buffer":
+                self.kept_buffer.copy_(h.mean())
+            else:
+                self.kept = h
+            return self.norm(h)
+
+    assert fold_checked(as_trained(Streaming()))[0] == 0

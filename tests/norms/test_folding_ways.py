@@ -107,5 +107,20 @@ def test_too_many_switches_are_refused():
         def forward(self, x, a=False, b=False, c=False, d=False, e=False, f=False):
             return self.norm(self.layer(x))
 
-    with pytest.raises(ValueError, match="6 switches, too many"):
+    with pytest.raises(ValueError, match="6 optional arguments, too many"):
         foldable_pairs(Many())
+
+
+@pytest.mark.parametrize("is_switch", [True, False])
+def test_arguments_that_matter_together_are_seen(is_switch):
+    class Both(Switched):
+        def forward(self, x, mask=None, other=False if is_switch else None):
+            h = self.layer(x)
+            out = self.norm(h)
+            if mask is not None:
+                out = out * mask
+                if other is not None and other is not False:
+                    return out + h
+            return out
+
+    assert foldable_pairs(Both()) == []

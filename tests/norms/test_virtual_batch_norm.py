@@ -213,3 +213,58 @@ def test_who_watches_a_network_sees_the_batch_and_not_the_reference():
     arrays = recorder.arrays()
     assert arrays["step"].tolist() == [0, 1]
     torch.testing.assert_close(float(arrays["0/out/mean"][0]), network[0](x).mean().item())
+
+
+def normed_by(reference, u):
+    """Return u normalized by the moments of a reference."""
+    var, mean = torch.var_mean(reference, 0, correction=0)
+    return (u - mean) / (var + EPS).sqrt()
+
+
+def test_the_reference_is_not_changed_by_a_network_that_changes_its_inputs():
+    class Standardizing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = VirtualBatchNorm(5, EPS)
+
+        def forward(self, x):
+            return self.norm(x.sub_(0.1).div_(0.5))
+
+    network, x_ref, x = Standardizing().double(), drawn(6, 5), drawn(4, 5, seed=1)
+    with reference_statistics(network, x_ref):
+        for _ in range(2):
+            torch.testing.assert_close(network(x.clone()), normed_by((x_ref - 0.1) / 0.5, (x - 0.1) / 0.5))
+    assert torch.equal(x_ref, drawn(6, 5))
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize("takes_kwargs", [True, False])
+def test_the_reference_passes_through_the_networks_own_hooks(is_first, takes_kwargs):
+    network, x_ref, x = nn.Sequential(VirtualBatchNorm(5, EPS)).double(), drawn(6, 5), drawn(4, 5, seed=1)
+
+    def hook(module, args, *kwargs):
+        changed = (args[0][:, :5] / 7,)
+        return (changed, *kwargs) if kwargs else changed
+
+    if not is_first:
+        keep_reference(network, torch.cat([x_ref, x_ref], 1))
+    network.register_forward_pre_hook(hook, with_kwargs=takes_kwargs)
+    if is_first:
+        keep_reference(network, torch.cat([x_ref, x_ref], 1))
+    torch.testing.assert_close(network(torch.cat([x, x], 1)), normed_by(x_ref / 7, x / 7))
+
+
+def test_a_forward_that_stands_in_the_place_of_the_class_s_own_is_used():
+    network, x_ref, x = nn.Sequential(VirtualBatchNorm(5, EPS)).double(), drawn(6, 5), drawn(4, 5, seed=1)
+    network.forward = lambda x, own=network.forward: own(3 * x)
+    with reference_statistics(network, x_ref), ActivationRecorder(network.train(), every=1):
+        torch.testing.assert_close(network(x), normed_by(3 * x_ref, 3 * x))
+
+
+def test_a_norm_that_is_called_twice_in_a_pass_is_refused():
+    norm = VirtualBatchNorm(5, EPS)
+    network = nn.Sequential(norm, nn.Tanh(), norm).double()
+    with reference_statistics(network, drawn(6, 5)), pytest.raises(ValueError, match="called twice in a pass"):
+        network(drawn(4, 5))
+    with normalizing_by_batch(network):  # each batch being its own reference
+        assert network(drawn(4, 5)).shape == (4, 5)

@@ -65,3 +65,13 @@ class Residual(NormedLayer):
 def test_what_a_layer_does_with_its_norm_is_its_own():
     network = nn.Sequential(Residual(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Identity()))
     assert max(scale_invariance_errors(network, drawn(30, 4), 2.0, generator()).values()) < 1e-3
+
+
+def test_folding_error_of_dropout_that_never_rests():
+    class MonteCarlo(nn.Dropout):
+        def train(self, mode=True):
+            return super().train(True)
+
+    network = nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), MonteCarlo(0.5), nn.Linear(6, 2)).eval()
+    num_folded, error = folding_error(network, torch.randn(4, 5, generator=torch.Generator().manual_seed(0)))
+    assert num_folded == 1 and error < 1e-5

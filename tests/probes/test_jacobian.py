@@ -140,3 +140,25 @@ def test_training_is_the_same_with_and_without():
 
     assert_training_is_unchanged_by(lambda network, _, x, y: layer_jacobians(Only(Layer(network.conv1, network.bn1)), x, seeded()))
     assert BatchNorm2d(3).training
+
+
+def test_a_hook_before_a_layer_is_part_of_it_once():
+    linear = nn.Linear(5, 5).double()
+    linear.register_forward_pre_hook(lambda module, args: (torch.tanh(args[0]),))
+    x = drawn(1, 5)
+    expected = torch.linalg.svdvals(linear.weight * (1 - torch.tanh(x[0]) ** 2)).detach()
+    values = layer_jacobians(nn.Sequential(linear), x, seeded())["0/singular_values"][0]
+    torch.testing.assert_close(torch.from_numpy(values), expected)
+    conv = nn.Conv1d(1, 1, 3, bias=False).double()
+    conv.register_forward_pre_hook(lambda module, args: (nn.functional.pad(args[0], (2, 0)),))
+    written_out = torch.autograd.functional.jacobian(conv, x[None]).reshape(5, 5)
+    values = layer_jacobians(nn.Sequential(conv, nn.ReLU()), x[None], seeded())["0/singular_values"][0]
+    torch.testing.assert_close(torch.from_numpy(values), torch.linalg.svdvals(written_out))
+
+
+def test_a_hook_before_a_layer_of_affine_and_norm_is_not_in_what_ends_with_the_norm():
+    network, x = deep(), drawn(20, 12)
+    expected = layer_jacobians(network, torch.tanh(x), seeded(), layers=["hidden.0"])
+    network.hidden[0].register_forward_pre_hook(lambda module, args: (torch.tanh(args[0]),))
+    measured = layer_jacobians(network, x, seeded(), layers=["hidden.0"])
+    assert measured["hidden.0/singular_values"] == pytest.approx(expected["hidden.0/singular_values"])

@@ -13,6 +13,7 @@ from unchanged_training import Convolutional, assert_training_is_unchanged_by
 
 from bn_repro.measures.drift import drift
 from bn_repro.networks import SigmoidMLP
+from bn_repro.norms import foldable_pairs
 from bn_repro.probes import ActivationRecorder
 from bn_repro.probes.samples import NUM_SAMPLED, sample
 
@@ -302,3 +303,56 @@ def test_inputs_by_keyword_are_seen():
     with ActivationRecorder(network) as recorder:
         network(x=x)
     assert_describes(recorder.arrays(), "norm/in", x)
+
+
+def watched_in(network):
+    return ["forward" in vars(module) for module in network.modules()]
+
+
+def test_recorders_end_in_any_order_and_after_a_pass_that_failed():
+    def make():
+        return nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.Linear(6, 2))
+
+    network = make()
+    with pytest.raises(ValueError, match="Expected more than 1 value"), ActivationRecorder(network, 1), ActivationRecorder(network, 1):
+        network(torch.randn(1, 5))
+    assert not any(watched_in(network))
+    with ActivationRecorder(network, every=2) as outer:
+        with ActivationRecorder(network, every=1), pytest.raises(ValueError, match="Expected more than 1 value"):
+            network(torch.randn(1, 5))
+        for _ in range(4):
+            network(torch.randn(4, 5))
+    assert outer.arrays()["step"].tolist() == [2, 4] and not any(watched_in(network))
+    network = make()
+    first, second = ActivationRecorder(network, every=1), ActivationRecorder(network, every=1)
+    first.__enter__(), second.__enter__()
+    network(torch.randn(4, 5))
+    first.__exit__()
+    network(torch.randn(4, 5))
+    second.__exit__()
+    assert [recorder.arrays()["step"].tolist() for recorder in (first, second)] == [[0], [0, 1]] and not any(watched_in(network))
+
+
+def test_a_forward_of_a_users_own_is_there_after_recorders():
+    network = nn.Linear(5, 6)
+    own = network.forward = lambda x, forward=network.forward: 2 * forward(x)
+    with ActivationRecorder(network, every=1), ActivationRecorder(network, every=1):
+        network(torch.randn(4, 5))
+    assert network.forward is own
+
+
+def test_what_hooks_return_is_recorded():
+    network = nn.Sequential(nn.Linear(5, 5), nn.Linear(5, 2))
+    network[0].register_forward_hook(lambda module, args, output: 100 * output)
+    x = torch.randn(8, 5)
+    with ActivationRecorder(network, every=1) as recorder:
+        network(x)
+    assert recorder.arrays()["0/out/std"][0] == pytest.approx(network[0](x).std(correction=0).item(), rel=1e-4)
+
+
+def test_a_copy_made_while_recording_can_be_folded():
+    network = nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.Linear(6, 2))
+    with ActivationRecorder(network, every=1):
+        network(torch.randn(8, 5))
+        copied = copy.deepcopy(network)
+    assert foldable_pairs(copied) == [("0", "1")]

@@ -10,6 +10,8 @@ from foreign import OPEN, WIDE, Weighted, X, Y
 from torch import nn
 from torch.nn import functional as F
 
+from bn_repro.norms import estimate_population_statistics
+from bn_repro.norms.modes import keeping_state
 from bn_repro.probes import (
     ActivationProbe,
     Site,
@@ -108,3 +110,51 @@ def test_frozen_weights_keep_their_class_and_attributes():
     drawn_before = network.numbers.get_state()[2]
     assert magnitudes(network, F.cross_entropy, X, Y)["layer/output"] == pytest.approx(expected, rel=1e-5)
     assert network.numbers.get_state()[2] == drawn_before
+
+
+class Remembering(nn.Module):
+    """Adds a running mean of its activations, kept in some container, to what it returns; and makes things in its first pass."""
+
+    def __init__(self, keep):
+        super().__init__()
+        self.layer, self.norm, self.memory, self.made = nn.Linear(4, 3), nn.BatchNorm1d(3), keep(torch.zeros(3)), None
+
+    def the_mean(self):
+        kept = self.memory
+        while not isinstance(kept, (torch.Tensor, np.ndarray)):
+            kept = kept["of"] if isinstance(kept, dict) else kept[0]
+        return torch.as_tensor(kept)
+
+    def forward(self, x):
+        h = self.norm(self.layer(x)) + 1
+        with torch.no_grad():
+            self.the_mean().mul_(0.9).add_(h.mean(0), alpha=0.1)
+        if self.made is None:
+            self.made = nn.Linear(3, 3)
+        self.state = (h.detach(),)
+        return self.made(torch.tanh(h) + self.the_mean())
+
+
+@pytest.mark.parametrize(
+    "keep", [lambda t: [t], lambda t: (t,), lambda t: {"of": [t]}, lambda t: ([t],), lambda t: t.numpy(), lambda t: [t.numpy()]]
+)
+def test_what_is_kept_within_collections_is_put_back_and_what_is_made_taken_away(keep):
+    network = Remembering(keep)
+    estimate_population_statistics(network, [X])
+    assert not network.the_mean().any() and network.made is None and not hasattr(network, "state")
+    assert [name for name, _ in network.named_children()] == ["layer", "norm"]
+    network.made = nn.Linear(3, 3)
+    along = landscape_along_gradient(network, F.cross_entropy, X, Y, 1e-9)
+    assert along["loss_max"] == pytest.approx(along["loss"], rel=1e-6)
+    shift = gradient_shift(network, torch.optim.SGD(network.parameters(), 1e-9), F.cross_entropy, X, Y)
+    assert shift["layer/relative"] < 1e-5 and not network.the_mean().any()
+
+
+def test_a_collection_that_holds_itself_is_copied_once():
+    network = Remembering(lambda t: [t])
+    network.memory.append(network.memory)
+    network.also, before = network.memory, network.memory[0]
+    with keeping_state(network):
+        assert network.also is network.memory is network.memory[1] and network.memory[0] is not before
+    assert network.memory[0] is before
+    assert network.also is network.memory is network.memory[1]
