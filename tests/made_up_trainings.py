@@ -19,7 +19,9 @@ def write_training(root: Path, address: str, accuracies: Sequence[float], has_di
     writer.begin({"norm": norm, "train": {"steps": STEPS, "lr": lr, "eval_every": 100}}, ENVIRONMENT)
     for row, accuracy in enumerate(accuracies):
         writer.append({"step": 100 * row, "accuracy": accuracy})
-    writer.finish({"status": DIVERGED if has_diverged else FINISHED, "accuracy": accuracies[-1], "steps": 100 * (len(accuracies) - 1)})
+    errors = {"scale_invariance": dict.fromkeys(("output", "input_gradient", "weight_gradient"), 1e-5)} if norm == "batch" else {}
+    status = DIVERGED if has_diverged else FINISHED
+    writer.finish({"status": status, "accuracy": accuracies[-1], "steps": 100 * (len(accuracies) - 1), **errors})
     writer.close()
 
 

@@ -110,7 +110,6 @@ def figure_1_claims(suffix: str, group: str, reference: str, subject: str, plate
             unit="x",
             measure=speedup(0.95 * plateau),
             rule=Above(1, 1.5),
-            headline="Sigmoid network, to 95 %: fewer steps",
         ),
         claim(
             id="steps-98",

@@ -134,8 +134,7 @@ def test_columns_and_what_would_decide(report):
     assert verdict(unclear) == "INCONCLUSIVE; 17 seeds would decide"
     assert verdict(dataclasses.replace(unclear, n=3)) == "INCONCLUSIVE; a pilot: 17 seeds would decide"
     assert (
-        verdict(dataclasses.replace(unclear, seeds_needed=None))
-        == "INCONCLUSIVE; more than 200 seeds, or more test examples or games, would decide"
+        verdict(dataclasses.replace(unclear, seeds_needed=None)) == "INCONCLUSIVE; more than 200 seeds, or more test examples, would decide"
     )
     for unknown in ({"estimate": None}, {"high": math.inf}):
         censored = dataclasses.replace(unclear, seeds_needed=None, **unknown)

@@ -99,7 +99,7 @@ def of_bn(network: Network) -> Sequence[Claim]:
             "ks-path",
             "Kolmogorov-Smirnov from record to record",
             "kolmogorov_smirnov_path",
-            headline="Sigmoid network: steadier distributions, record to record",
+            headline="Sigmoid network: steadier between records",
         ),
         drift("ks-final", "Kolmogorov-Smirnov to the final distribution", "kolmogorov_smirnov_to_final"),
         drift_before("path", "the median moves less", "median_path"),

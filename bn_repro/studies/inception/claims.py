@@ -16,7 +16,7 @@ HEADLINES = {
     "fig2-steps-bn_x5": "BN-x5, tuned base rate: fewer steps",
     "fig2-steps-bn_x5-paper-rate": "BN-x5, the paper's base rate: fewer steps",
     "fig3-best-bn_baseline": "BN-Baseline, tuned rate: better accuracy",
-    "fig3-best-bn_baseline-paper-rate": "BN-Baseline, the paper's rate: better accuracy",
+    "fig3-best-bn_baseline-paper-rate": "BN-Baseline, paper's rate: better accuracy",
 }
 ASKED_LATER = "Asked after a look at its runs."
 AFTER_LOOK = {

@@ -52,7 +52,7 @@ class Base(NamedTuple):
 TUNED = Base(
     "inception",
     "",
-    "Base: the best rate without BN at a decay to a half; 6 times faster with BN-x5 and BN-x30",
+    "Base: the best rate without BN, decay to a half; 6 times faster with BN-x5 and BN-x30",
     "best rate without BN",
     (("long", 55.0),),
 )

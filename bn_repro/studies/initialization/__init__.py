@@ -79,7 +79,6 @@ STUDY = Study(
             unit="x",
             measure=speedup_where_plain_is_fastest,
             rule=Above(1, PAPER_FACTOR),
-            headline="Map, where plain is fastest: fewer steps",
         ),
         of_map(
             id="most",
@@ -88,7 +87,6 @@ STUDY = Study(
             unit="x",
             measure=largest_speedup,
             rule=Above(1, PAPER_FACTOR),
-            headline="Map, at BN's largest gain: fewer steps",
         ),
         of_map(
             id="area",
