@@ -75,7 +75,7 @@ def of_inception(suffix: str, label: str, arm: str) -> Claim:
         rule=Below(1e-3, 1e-2),
         arm=arm,
         group="Trained small Inception of section 4.2",
-        after_look="Asked after a look at its runs.",
+        after_look="It is younger than its runs.",
     )
 
 

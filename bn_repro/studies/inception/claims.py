@@ -18,7 +18,7 @@ HEADLINES = {
     "fig3-best-bn_baseline": "BN-Baseline, tuned rate: better accuracy",
     "fig3-best-bn_baseline-paper-rate": "BN-Baseline, paper's rate: better accuracy",
 }
-ASKED_LATER = "Asked after a look at its runs."
+ASKED_LATER = "It is younger than its runs."
 AFTER_LOOK = {
     "fig2-steps-bn_x30-same-rate": "It was open, 0.944 [0.751, ∞] x, while the plain network stopped at half of the steps, before BN-x30 "
     "arrives. Now it trains all of them, and an estimate that is a bound in every seed is none.",
