@@ -39,6 +39,13 @@ def in_words(answer: Answer) -> str:
     return f"{with_interval(answer.as_dict(), unit)} (n = {answer.n})"
 
 
+def gains(answer: Answer) -> str:
+    """Write a difference as `gains 2.1 [1.9, 2.4] points (n = 10)`, one below 0 as `loses ...`."""
+    if answer.estimate is not None and answer.estimate < 0:
+        return f"loses {in_words(turned(answer))}"
+    return f"gains {in_words(answer)}"
+
+
 def turned(answer: Answer) -> Answer:
     """Return the answer with the other sign, to say of what is less by how much it is."""
     estimate, low, high = (None if value is None else -value for value in (answer.estimate, answer.high, answer.low))

@@ -10,8 +10,7 @@ from bn_repro.studies.depth.measures import DEPTHS, NONLINEARITIES, cells_of, le
 from bn_repro.studies.learning_rates import difference_at_best_lr
 from bn_repro.studies.study import Answers, Figure, Study
 from bn_repro.verdicts.claim import Claim
-from bn_repro.verdicts.judging import Answer
-from bn_repro.verdicts.numbers import in_words, turned
+from bn_repro.verdicts.numbers import gains, in_words
 from bn_repro.verdicts.rules import NOT_RUN, Above
 from bn_repro.verdicts.statistics import Sample
 
@@ -67,19 +66,14 @@ def answer_in_words(answers: Answers) -> str:
     """Say what BN and layer norm gain at the largest depths, and by how much norms lower the saturated share."""
 
     def gained(depth: int, nonlinearity: str) -> str:
-        bn, layer = (gains_or_loses(answers[f"depth-{nonlinearity}-{depth}-{arm}"]) for arm in ("batch", "layer"))
+        bn, layer = (gains(answers[f"depth-{nonlinearity}-{depth}-{arm}"]) for arm in ("batch", "layer"))
         return f"in {depth} layers of {nonlinearity} BN {bn} over no norm, layer norm {layer}"
-
-    def gains_or_loses(answer: Answer) -> str:
-        if answer.estimate is not None and answer.estimate < 0:
-            return f"loses {in_words(turned(answer))}"
-        return f"gains {in_words(answer)}"
 
     few, many = ASKED_DEPTHS
     said = []
     if answers[f"depth-sigmoid-{many}-batch"].verdict != NOT_RUN:
-        gains = "; ".join((gained(many, "sigmoid"), gained(few, "sigmoid"), gained(many, "tanh")))
-        said.append(f"At the best of four trials, {gains}.")
+        cases = "; ".join((gained(many, "sigmoid"), gained(few, "sigmoid"), gained(many, "tanh")))
+        said.append(f"At the best of four trials, {cases}.")
     if answers["saturation-share-tanh-layer"].verdict != NOT_RUN:
         bn, layer, goldberg = (in_words(answers[f"saturation-share-tanh-{arm}"]) for arm in ("batch", "layer", "goldberg"))
         lower = f"{bn} with BN, {layer} with layer norm, {goldberg} with Goldberg's"

@@ -7,7 +7,7 @@ from bn_repro.studies.inception.figures import figure_2, figure_3, speedup_by_ra
 from bn_repro.studies.inception.measures import BASES, LABELS, OWN_DECAY, PAPERS_RATE, TUNED, Base
 from bn_repro.studies.inception.times import table_of_times
 from bn_repro.studies.study import Answers, Figure, Study, of_arms
-from bn_repro.verdicts.numbers import in_words
+from bn_repro.verdicts.numbers import gains, in_words
 from bn_repro.verdicts.rules import NOT_RUN
 
 
@@ -16,10 +16,10 @@ def answer_in_words(answers: Answers) -> str:
     said = []
     baseline = answers["fig2-steps-bn_baseline"]
     if baseline.verdict != NOT_RUN:
-        higher, at_paper = (in_words(answers[f"fig3-best-bn_baseline{base.suffix}"]) for base in (TUNED, PAPERS_RATE))
+        higher, at_paper = (gains(answers[f"fig3-best-bn_baseline{base.suffix}"]) for base in (TUNED, PAPERS_RATE))
         said.append(
             f"BN alone (BN-Baseline) needs {in_words(baseline)} fewer steps to 95 % of the plain network's accuracy (the paper, to all of "
-            f"it: 2.3) and gains {higher}; at the paper's learning rate it gains {at_paper}."
+            f"it: 2.3) and {higher}; at the paper's learning rate it {at_paper}."
         )
     bases = (
         (TUNED, "at 5 times the best rate without BN"),
@@ -34,17 +34,17 @@ def answer_in_words(answers: Answers) -> str:
         answers[f"fig2-{id}{PAPERS_RATE.suffix}"] for id in ("steps-bn_baseline", "steps-bn_x5-same-rate", "fails-x5")
     )
     if NOT_RUN not in (slower.verdict, same_rate.verdict, fails.verdict):
-        ends = in_words(answers[f"fig3-best-bn_x5-same-rate{PAPERS_RATE.suffix}"])
+        ends = gains(answers[f"fig3-best-bn_x5-same-rate{PAPERS_RATE.suffix}"])
         said.append(
-            f"At the paper's rate BN-Baseline needs {in_words(slower)} fewer; plain networks at 5 times that rate fail in "
-            f"{in_words(fails)}, and beside them BN-x5 needs {in_words(same_rate)} fewer steps and gains {ends}."
+            f"At the paper's rate BN-Baseline needs {in_words(slower)} fewer. Plain networks at 5 times that rate fail in "
+            f"{in_words(fails)}; beside them BN-x5 needs {in_words(same_rate)} fewer steps and {ends}."
         )
     with_bn, plain = (answers[f"fig2-sigmoid-{id}"] for id in ("bn", "plain"))
     if with_bn.verdict != NOT_RUN:
         said.append(f"With sigmoid instead of ReLU, Inception reaches {in_words(with_bn)} with BN and {in_words(plain)} without.")
         over_sigmoid = answers["fig3-best-bn_x5_sigmoid"]
         if over_sigmoid.verdict != NOT_RUN:
-            said.append(f"From sigmoid to ReLU BN-x5 gains {in_words(over_sigmoid)} (the paper: 3.2).")
+            said.append(f"With ReLU in its place BN-x5 {gains(over_sigmoid)} (in the paper it gains 3.2).")
     return " ".join(said)
 
 
