@@ -14,7 +14,8 @@ HOW_TO_READ = (
     " it is there, but smaller. NOT REPRODUCED: the size is excluded and no effect is not, or the reverse is there. INCONCLUSIVE: "
     "neither is excluded, or there are fewer than five seeds. Claims of nothing, or of no difference, hold below a bound, PARTLY "
     "below a looser one. The size is the paper's number or, where it prints none, the least that would matter, set before the runs; "
-    "the last section lists all rules. Limits of rates lie between points of a grid, so that a lower limit of 1 means more than 1. x: how many times as many, 1 x being no effect; points: percentage points of accuracy. n is the "
+    "the last section lists all rules. Limits of rates lie between points of a grid, so that a lower limit of 1 means more than 1. "
+    "x: how many times as many, 1 x being no effect; points: percentage points of accuracy. n is the "
     "number of seeds; q is the false discovery rate among all claims of this tier. The control judges the same claim on runs that "
     "lack what it is about, such as networks without BN in place of BN."
 )
