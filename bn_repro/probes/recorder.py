@@ -96,10 +96,11 @@ class ActivationRecorder:
         self._unwatch()
 
     def _watch(self, module: nn.Module, take_input: Callable | None, take_output: Callable) -> Iterator[Callable[[], None]]:
-        if module._forward_hooks:  # which may change what the module returns
+        has_hooks = bool(module._forward_hooks)  # which may change what the module returns
+        if has_hooks:
             yield module.register_forward_hook(lambda module, args, output: take_output(output)).remove
-        if take_input is not None or not module._forward_hooks:
-            watched = watch(module, Watched(module.forward, take_input, None if module._forward_hooks else take_output))
+        if take_input is not None or not has_hooks:
+            watched = watch(module, Watched(module.forward, take_input, None if has_hooks else take_output))
             yield partial(unwatch, module, watched)
 
     def _unwatch(self) -> None:

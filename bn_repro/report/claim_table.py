@@ -46,7 +46,8 @@ def what_decides(answer: Answer) -> str:
     if answer.seeds_needed is not None:
         return f"{pilot}{answer.seeds_needed} seeds would decide"
     is_known = all(number is not None and math.isfinite(number) for number in (answer.estimate, answer.low, answer.high))
-    return f"{pilot}more than {MOST_SEEDS} seeds, or more test examples, would decide" if is_known else f"{pilot}{OPEN}"
+    others = "games" if any("game.name=" in address for address in answer.runs) else "test examples"
+    return f"{pilot}more than {MOST_SEEDS} seeds, or more {others}, would decide" if is_known else f"{pilot}{OPEN}"
 
 
 def by_group(answers: Sequence[Answer]) -> dict[str, list[Answer]]:

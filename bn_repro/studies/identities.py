@@ -61,7 +61,7 @@ def of_trained_networks(
 
 def largest_scale_error(run: Run) -> float:
     """Return the largest relative error of the three identities of section 3.3."""
-    return max(run.summary.get("scale_invariance", {}).values(), default=np.inf)
+    return float(np.max(list(run.summary.get("scale_invariance", {}).values()) or np.inf))
 
 
 def of_inception(suffix: str, label: str, arm: str) -> Claim:

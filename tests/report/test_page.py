@@ -136,6 +136,8 @@ def test_columns_and_what_would_decide(report):
     assert (
         verdict(dataclasses.replace(unclear, seeds_needed=None)) == "INCONCLUSIVE; more than 200 seeds, or more test examples, would decide"
     )
+    of_games = dataclasses.replace(unclear, seeds_needed=None, runs=["policy_diversity/quick/none-s300,game.name=pong"])
+    assert verdict(of_games) == "INCONCLUSIVE; more than 200 seeds, or more games, would decide"
     for unknown in ({"estimate": None}, {"high": math.inf}):
         censored = dataclasses.replace(unclear, seeds_needed=None, **unknown)
         assert verdict(censored) == "INCONCLUSIVE; a wider grid, or longer runs, would decide"

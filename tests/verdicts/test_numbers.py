@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from bn_repro.verdicts.numbers import with_interval
+from bn_repro.verdicts.judging import Answer
+from bn_repro.verdicts.numbers import gains, with_interval
 from bn_repro.verdicts.rules import INCONCLUSIVE, NOT_RUN
 
 
@@ -29,3 +30,12 @@ def test_what_is_known_of_an_estimate_is_written(estimate, low, high, written):
 
 def test_a_claim_without_runs_has_a_dash():
     assert with_interval({"verdict": NOT_RUN, "estimate": None, "low": None, "high": None}, "x") == "-"
+
+
+@pytest.mark.parametrize(
+    ("interval", "written"),
+    [((2.1, 1.9, 2.4), "gains 2.1 [1.9, 2.4] points (n = 5)"), ((-1.8, -4.0, 0.4), "loses 1.8 [-0.4, 4] points (n = 5)")],
+)
+def test_what_is_less_is_lost(interval, written):
+    fields = dict.fromkeys(Answer.__dataclass_fields__) | dict(zip(("estimate", "low", "high"), interval))
+    assert gains(Answer(**fields | {"unit": "points", "n": 5, "verdict": INCONCLUSIVE})) == written

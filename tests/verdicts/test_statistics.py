@@ -139,3 +139,11 @@ def test_no_number_of_seeds_excludes_what_censoring_leaves_open():
     assert at_least.seeds_to_exclude(1) is at_least.seeds_to_exclude(11.5) is None and at_least.seeds_to_exclude(0.5) == 5
     at_most = Ratio([0.0] * 5, [2.0, 2.1, 2.0, 1.9, 2.0])
     assert at_most.seeds_to_exclude(1) is None and at_most.seeds_to_exclude(11.5) == 5
+
+
+def test_an_interval_ends_where_the_mean_can_be_no_larger():
+    shares = [0.2, 0.9, 0.9, 0.9, 0.9]
+    free, ended = Mean(shares), Mean(shares, least=-1.0, most=1.0)
+    assert ended.high == 1 < free.high and ended.low == free.low and ended.p_above(0.5) == free.p_above(0.5)
+    turned = [-share for share in shares]
+    assert Mean(turned, least=-1.0).low == -1 > Mean(turned).low

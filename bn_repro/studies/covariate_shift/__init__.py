@@ -45,7 +45,7 @@ PICTURES = (
         "the inputs of every nonlinearity over training",
         "The 15, 50 and 85 percentiles over all units, on one fixed batch of test images, of the first seed. The axis leaves out the 2 % "
         "of them that are farthest out.",
-        "A panel per layer: three percentile curves over steps, without BN dashed and with BN solid.",
+        "A panel per layer: the median over steps, in a band from the lowest percentile to the highest, without BN and with BN.",
         figure_percentiles,
         2,
     ),

@@ -35,7 +35,7 @@ def draw_depths(root: Path, tier: str) -> Drawn | None:
         for label, cells in compared_cells(nonlinearity, root, tier).items():
             best = [at_best_lr(of_depth) for of_depth in cells]
             runs += [run for of_depth in best for run in of_depth]
-            num_seeds = len(best[0])
+            num_seeds = max(num_seeds, len(best[0]))
             shown[label] = np.array([[final_accuracy(run) for run in of_depth] for of_depth in best]).T
         curves.append((nonlinearity, shown))
     if not all(shown for _, shown in curves):
@@ -44,11 +44,12 @@ def draw_depths(root: Path, tier: str) -> Drawn | None:
 
 
 def compared_cells(nonlinearity: str, root: Path, tier: str) -> dict[str, list[list[Map]]]:
-    """Return by label, at each depth, the trials of the seeds that the claims compare: those that all arms have, at all depths."""
+    """Return by label, at each depth, the trials of the seeds that the claims compare: those of both main arms, at all depths."""
     found = {label: [cells_of(nonlinearity, depth, root, f"depth/{arm}", tier) for depth in DEPTHS] for label, arm in ARMS}
-    found = {label: cells for label, cells in found.items() if all(cells)}
-    seeds = set.intersection(*(set(of_depth) for cells in found.values() for of_depth in cells)) if found else set()
-    return {label: [[of_depth[seed] for seed in sorted(seeds)] for of_depth in cells] for label, cells in found.items()} if seeds else {}
+    seeds_of = {label: set.intersection(*map(set, cells)) for label, cells in found.items()}
+    compared = seeds_of["without BN"] & seeds_of["with BN"]
+    chosen = {label: sorted(seeds & compared) for label, seeds in seeds_of.items()}
+    return {label: [[of_depth[seed] for seed in chosen[label]] for of_depth in cells] for label, cells in found.items() if chosen[label]}
 
 
 def table_of_depths(root: Path, tier: str) -> Drawn | None:
