@@ -12,7 +12,7 @@ from typing import Any
 
 from bn_repro.checks.architecture import largest_weight
 from bn_repro.checks.arguments import JOBS_A_CORE
-from bn_repro.checks.configs import EXAMPLES
+from bn_repro.checks.examples import EXAMPLES
 from bn_repro.checks.values import check_folder
 from bn_repro.config import Config, RunConfig
 from bn_repro.data.fetch import TRAINING_FOLDER, check_image_folder

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from composed import composed, smoke
 
-from bn_repro.checks.configs import EXAMPLES
+from bn_repro.checks.examples import EXAMPLES
 from bn_repro.checks.runs import check, too_many, without_effect
 from bn_repro.config import DATASETS
 from bn_repro.data.images import NUM_CLASSES, synthetic_patterns
