@@ -12,7 +12,7 @@ RECORDS = "files own damage archive packing extent cadence reading soundness loc
 # From the ground up; within a floor from left to right. A name stands for the module and all that is in it.
 FLOORS = (
     ("config", "config.text", "config.evolution", "config.schemas"),
-    ("checks.values", "checks.architecture", "checks.configs", "checks.arguments", "checks"),
+    ("checks.values", "checks.architecture", "checks.examples", "checks.configs", "checks.arguments", "checks"),
     (*(f"records.{module}" for module in RECORDS.split()), "records", "norms", "data"),
     ("baselines", "networks", "probes", "training", "evolution", "verdicts", "measures", "figures"),
     ("experiments", "studies", "comparison", "plot"),
