@@ -7,6 +7,7 @@ from bn_repro.studies import (
     depth,
     dropout,
     ensemble,
+    factorial,
     faulty_norm,
     identities,
     inception,
@@ -23,6 +24,7 @@ from bn_repro.verdicts.claim import Claim
 
 STUDIES: tuple[Study, ...] = (
     inception.STUDY,
+    factorial.STUDY,
     changes.STUDY,
     ensemble.STUDY,
     initialization.STUDY,
