@@ -22,6 +22,7 @@ from bn_repro.verdicts.claim import Claim
 ENGINE = (rules, statistics, censored, judging)  # what makes a verdict of any claim's numbers
 ROOMS = ("bn_repro.measures", "bn_repro.studies", "bn_repro.verdicts")  # whose functions decide
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+VALUES = (bool, int, float, str, tuple, list, dict, frozenset)  # constants of a measure
 LENGTH = 16
 IGNORED = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
 
@@ -51,7 +52,7 @@ def parts_of(function: Any, seen: set[str]) -> Iterator[str]:
         if isinstance(value, types.FunctionType):
             if value in closure or value.__module__.startswith(ROOMS):
                 yield from parts_of(value, seen)
-        elif isinstance(value, (bool, int, float, str, tuple)):
+        elif isinstance(value, VALUES):
             yield repr(value)
 
 

@@ -23,6 +23,13 @@ def accuracy(run):
     return FACTOR * run["accuracy"]
 
 
+TABLE = {"accuracy": 2}
+
+
+def from_a_table(run):
+    return [factor * run[name] for name, factor in TABLE.items()]
+
+
 def times(factor):
     return lambda run: factor * run["accuracy"]
 
@@ -52,9 +59,13 @@ def test_the_engine_counts(monkeypatch):
     assert "def verdict" not in code and "defverdict" in code and '"""' not in code and "#" not in code
 
 
-def test_functions_and_values_that_a_measure_reaches_count():
+def test_functions_and_values_that_a_measure_reaches_count(monkeypatch):
+    before = measured(from_a_table)
     assert measured(over_subjects(accuracy)) == measured(over_subjects(accuracy)) != measured(difference(accuracy))
     assert measured(over_subjects(times(2))) != measured(over_subjects(times(3)))
+    assert measured(from_a_table) == before != measured(over_subjects(accuracy))
+    monkeypatch.setitem(TABLE, "accuracy", 3)
+    assert measured(from_a_table) != before
 
 
 def test_arguments_that_a_measure_holds_count():
