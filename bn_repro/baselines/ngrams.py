@@ -1,4 +1,4 @@
-"""How well counting foretells the next token: interpolated Kneser-Ney (Kneser & Ney 1995, Chen & Goodman 1999), one discount an order."""
+"""How well counting predicts the next token: interpolated Kneser-Ney (Kneser & Ney 1995, Chen & Goodman 1999), one discount an order."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Which tokens a step sees: whole texts to classify, or windows of a stream of texts to foretell; pure functions of (seed, step)."""
+"""Which tokens a step sees: whole texts to classify, or windows of a stream of texts to predict; pure functions of (seed, step)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -57,7 +57,7 @@ class Texts:
 class NextTokens:
     """Hand texts out as what comes so far, x, and what comes next, y: each text by itself, its `BEGIN` given.
 
-    Its length is the number of tokens to foretell.
+    Its length is the number of tokens to predict.
     """
 
     texts: Texts

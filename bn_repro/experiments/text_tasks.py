@@ -1,4 +1,4 @@
-"""What a run on texts learns: to foretell the next token, or the label of a text."""
+"""What a run on texts learns: to predict the next token, or the label of a text."""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -142,7 +142,7 @@ def build_head(kind: type[PooledClassifier], config: TextClassifierConfig, num_c
 
 @torch.no_grad()
 def evaluate_next_tokens(model: nn.Module, held_out: NextTokens, poll: Poll, batch_size: int) -> Evaluation:
-    """Return the share of next tokens that are foretold and their mean cross-entropy, so many texts at a time."""
+    """Return the share of next tokens that are predicted and their mean cross-entropy, so many texts at a time."""
     sums = torch.zeros(2, dtype=torch.float64, device=next(model.parameters()).device)
     with evaluating(model):
         for x, y in held_out.in_batches(batch_size, rank(), num_ranks()):

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from bn_repro.report.report import Report
+from bn_repro.verdicts.claim import ADDED_LATER
 from bn_repro.verdicts.judging import Answer
 from bn_repro.verdicts.numbers import number, with_interval
 from bn_repro.verdicts.rules import INCONCLUSIVE, NOT_REPRODUCED, NOT_RUN, PARTLY, REPRODUCED
@@ -39,6 +40,11 @@ def here(answer: Answer) -> str:
 def verdict(answer: Answer) -> str:
     """Write the verdict; an INCONCLUSIVE one says what would decide it."""
     return f"{answer.verdict}; {what_decides(answer)}" if answer.verdict == INCONCLUSIVE else answer.verdict
+
+
+def looked(answer: Answer) -> str:
+    """Say what was changed after a look at the runs; empty if nothing was."""
+    return answer.after_look if answer.after_look in ("", ADDED_LATER) else f"changed after a look: {answer.after_look}"
 
 
 def what_decides(answer: Answer) -> str:

@@ -2,6 +2,7 @@
 
 import re
 
+from bn_repro.report.claim_table import counted
 from bn_repro.report.page import headline_table, slug
 from bn_repro.report.report import Report
 
@@ -22,11 +23,14 @@ def with_results(readme: str, report: Report, place: str) -> str:
 
 
 def findings(report: Report, place: str) -> str:
-    """Return a line for each of the first studies that the first table asks: the first sentence of its answer."""
+    """Count the verdicts, and return a line for each of the first studies that the first table asks: the first sentence of its answer."""
     asked = [chapter for chapter in report.chapters if chapter.answered and any(claim.headline for claim in chapter.study.claims)]
     return "\n".join(
-        f"- [{chapter.study.title}]({place}#{slug(chapter.study.title)}). {re.split(END_OF_SENTENCE, chapter.in_words)[0]}"
-        for chapter in asked[:MOST_FINDINGS]
+        [f"Of {len(report.answers)} [claims]({place}), {counted(report.answers)}.\n"]
+        + [
+            f"- [{chapter.study.title}]({place}#{slug(chapter.study.title)}). {re.split(END_OF_SENTENCE, chapter.in_words)[0]}"
+            for chapter in asked[:MOST_FINDINGS]
+        ]
     )
 
 

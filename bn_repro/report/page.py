@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bn_repro.records import files
-from bn_repro.report.claim_table import by_group, cells, counted, headers, markdown_table
+from bn_repro.report.claim_table import by_group, cells, counted, headers, looked, markdown_table
 from bn_repro.report.headline import headline_rows
 from bn_repro.report.report import Chapter, Report
 from bn_repro.report.statements import about, evidence, sections
@@ -43,7 +43,7 @@ def as_markdown(report: Report) -> str:
         "\n".join(headline_table(report)),
         *about(report),
         *(block for chapter in shown for block in chapter_in_markdown(report, chapter)),
-        f"Not run in this tier: {empty}." if empty else "",
+        f"## Not run in this tier\n\n{empty}." if empty else "",
         "## Rules",
         "\n".join(f"- `{answer.id}`: {evidence(answer)}" for answer in report.answers),
         "## Made with",
@@ -87,4 +87,4 @@ def chapter_in_markdown(report: Report, chapter: Chapter) -> Iterator[str]:
 
 def in_a_row(report: Report, answer: Answer) -> tuple[str, ...]:
     says, *others = cells(report, answer)
-    return (f"{says} *(changed after a look: {answer.after_look})*" if answer.after_look else says, *others)
+    return (f"{says} *({looked(answer)})*" if answer.after_look else says, *others)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from bn_repro.report.agreement import agreement
+from bn_repro.report.claim_table import looked
 from bn_repro.report.report import Report
 from bn_repro.studies.study import Study
 from bn_repro.verdicts.judging import Answer, controls_reproduced, false_expected
@@ -10,14 +11,14 @@ from bn_repro.verdicts.numbers import number
 from bn_repro.verdicts.rules import REPRODUCED
 
 HOW_TO_READ = (
-    "REPRODUCED: the effect is there; the size claimed, or more, is not excluded, and the estimate is at least halfway to it. PARTLY:"
-    " it is there, but smaller. NOT REPRODUCED: the size is excluded and no effect is not, or the reverse is there. INCONCLUSIVE: "
-    "neither is excluded, or there are fewer than five seeds. Claims of nothing, or of no difference, hold below a bound, PARTLY "
-    "below a looser one. The size is the paper's number or, where it prints none, the least that would matter, set before the runs; "
-    "the last section lists all rules. Limits of rates lie between points of a grid, so that a lower limit of 1 means more than 1. "
-    "x: how many times as many, 1 x being no effect; points: percentage points of accuracy. n is the "
-    "number of seeds; q is the false discovery rate among all claims of this tier. The control judges the same claim on runs that "
-    "lack what it is about, such as networks without BN in place of BN."
+    "REPRODUCED: the effect is there; the size claimed, or more, is not excluded, and the estimate is at least halfway to it, of ratios "
+    "on a logarithmic scale. PARTLY: it is there, but smaller. NOT REPRODUCED: the size is excluded and no effect is not, or the "
+    "reverse is there. INCONCLUSIVE: neither is excluded, or there are fewer than five seeds. Claims of nothing, or of no difference, "
+    "hold below a bound, PARTLY below a looser one. The size is the paper's number or, where it prints none, the least that would "
+    "matter, set before the runs where the row does not say otherwise; the last section lists all rules. Limits of rates lie between "
+    "points of a grid, so that a lower limit of 1 means more than 1. x: how many times more or less, as the claim says, 1 x being no "
+    "effect; points: percentage points of accuracy. n is the number of seeds; q is the false discovery rate among all claims of this "
+    "tier. The control judges the same claim on runs that lack what it is about, such as networks without BN in place of BN."
 )
 
 
@@ -57,7 +58,7 @@ def sections(study: Study) -> str:
 def evidence(answer: Answer) -> str:
     """Say by which rule a claim is judged, and of when."""
     commit = f"; last changed in commit {answer.rule_commit[:12]}" if answer.rule_commit else ""
-    return f"{answer.rule}{commit}" + (f"; changed after a look: {answer.after_look}" if answer.after_look else "")
+    return f"{answer.rule}{commit}" + (f"; {looked(answer)}" if answer.after_look else "")
 
 
 def left_out(damages: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from bn_repro.report.claim_table import VERDICTS, by_group, cells, counted, headers, what_decides
+from bn_repro.report.claim_table import VERDICTS, by_group, cells, counted, headers, looked, what_decides
 from bn_repro.report.exhibit import Exhibit
 from bn_repro.report.headline import Row, headline_rows
 from bn_repro.report.report import Chapter, Report
@@ -33,7 +33,7 @@ def as_html(report: Report) -> str:
         headlines="".join(map(html_headline, headline_rows(report))),
         about="".join(f"<p>{inline_code(text)}</p>" for text in about(report)),
         chapters="\n".join(html_chapter(report, chapter) for chapter in shown),
-        empty=f"<p>Not run in this tier: {html.escape(empty)}.</p>" if empty else "",
+        empty=f"<h2>Not run in this tier</h2><p>{html.escape(empty)}.</p>" if empty else "",
         rules="".join(f"<li><code>{a.id}</code>: {html.escape(evidence(a))}</li>" for a in report.answers),
         machines="".join(f"<li>{html.escape(machine)}</li>" for machine in report.machines),
     )
@@ -74,12 +74,12 @@ def html_claims(report: Report, answers: Sequence[Answer]) -> str:
 
 def html_row(report: Report, answer: Answer) -> str:
     names, written = headers(report)[1:], dict(zip(headers(report), cells(report, answer)))
-    looked = f"<small>changed after a look: {html.escape(answer.after_look)}</small>" if answer.after_look else ""
+    after_look = f"<small>{html.escape(looked(answer))}</small>" if answer.after_look else ""
     values = {name: unbroken(written[name]) for name in names}
     values["verdict"] = chip(answer.verdict) + (f"<small>{what_decides(answer)}</small>" if answer.verdict == INCONCLUSIVE else "")
     values["control"] = chip(answer.control_verdict) if answer.control_verdict else "none"
     row = "".join(f'<td data-label="{name}">{value}</td>' for name, value in values.items())
-    return f'<tr id="{answer.id}" class="{css_class(answer.verdict)}"><th>{html.escape(answer.says)}{looked}</th>{row}</tr>'
+    return f'<tr id="{answer.id}" class="{css_class(answer.verdict)}"><th>{html.escape(answer.says)}{after_look}</th>{row}</tr>'
 
 
 def html_exhibit(exhibit: Exhibit) -> str:

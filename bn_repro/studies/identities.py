@@ -7,7 +7,7 @@ import numpy as np
 from bn_repro.measures.contrasts import over_subjects
 from bn_repro.records.record import Run
 from bn_repro.studies.study import Answers, Study
-from bn_repro.verdicts.claim import Claim
+from bn_repro.verdicts.claim import ADDED_LATER, Claim
 from bn_repro.verdicts.numbers import in_words
 from bn_repro.verdicts.rules import Below
 
@@ -75,20 +75,21 @@ def of_inception(suffix: str, label: str, arm: str) -> Claim:
         rule=Below(1e-3, 1e-2),
         arm=arm,
         group="Trained small Inception of section 4.2",
-        after_look="It is younger than its runs.",
+        after_look=ADDED_LATER,
     )
 
 
 def answer_in_words(answers: Answers) -> str:
     return (
-        f"Folding BN into the layer before it changes outputs by {in_words(answers['sec3.1-folding'])}, which is rounding. "
-        f"Accuracies by moving averages and by Algorithm 2 are {in_words(answers['alg2-tracking'])}."
+        f"Folding BN into the layer before it keeps outputs to a {in_words(answers['sec3.1-folding'])}, which is rounding, and so does, to "
+        f"{in_words(answers['sec3.3-output'])}, multiplying the weights before BN by ten. Accuracies by moving averages and by Algorithm 2 "
+        f"are {in_words(answers['alg2-tracking'])}."
     )
 
 
 STUDY = Study(
     name="identities",
-    title="What BN does exactly",
+    title="Exact properties of BN",
     sections="3.1, 3.3",
     question="Do scale invariance, Algorithm 2 and folding hold in trained networks?",
     experiments=("mnist_sigmoid",),

@@ -88,7 +88,7 @@ def sweep_claims(suffix: str, network: str, experiment: str, size_in_points: flo
             id=f"lr-range-{suffix}",
             section="4.2.1",
             says=f"{network}: BN makes larger learning rates usable",
-            paper="x30 trains; x5 without BN fails",
+            paper="6 x; x30 trains, x5 without BN fails",
             unit="x",
             reference=reference,
             subject=subject,
@@ -151,8 +151,13 @@ def answer_in_words(answers: Answers) -> str:
     """Say for each network that has runs how much larger rates BN can use, and how much higher it ends."""
     run = [name for name in ("mlp", "inception") if answers[f"lr-range-{name}"].verdict != NOT_RUN]
     ranges = " and ".join(f"{in_words(answers[f'lr-range-{name}'])} in the {WORDS[name]}" for name in run)
+    respectively = ", respectively" if len(run) > 1 else ""
     gains = " and ".join(in_words(answers[f"lr-best-{name}"]) for name in run)
-    return f"The largest usable learning rate is larger with BN: {ranges}. Each at its best rate, BN ends {gains} higher." if run else ""
+    return (
+        f"The largest usable learning rate is larger with BN: {ranges}. Each at its best rate, BN ends {gains} higher{respectively}."
+        if run
+        else ""
+    )
 
 
 STUDY = Study(

@@ -12,7 +12,7 @@ from bn_repro.measures.contrasts import reduction
 from bn_repro.records.record import Run
 from bn_repro.studies.study import Answers, Figure, Study, of_arms
 from bn_repro.verdicts.claim import Claim
-from bn_repro.verdicts.numbers import in_words
+from bn_repro.verdicts.numbers import fewer, in_words
 from bn_repro.verdicts.rules import NOT_RUN, Above
 
 PLAIN, BN = "mnist_sigmoid/none", "mnist_sigmoid/batch"  # both at the plain network's best point without momentum
@@ -182,7 +182,7 @@ def figure_1bc(arms: Sequence[Arm]) -> Drawing:
 
 
 def typical_unit(run: Run) -> int:
-    """Return the unit whose median travels the middle distance, relative to its final width."""
+    """Return the unit whose median travels the median distance, relative to its final width."""
     distances = path(medians(run)) / widths(run)[-1]
     return int(np.argsort(distances, kind="stable")[len(distances) // 2])
 
@@ -204,7 +204,7 @@ def figures(suffix: str, words: str, reference: str, subject: str) -> Sequence[F
             name=f"figure-1bc{suffix}",
             title=f"Figures 1b, 1c: the input to a typical sigmoid. {words}",
             caption="The 15, 50 and 85 percentiles of the input to one sigmoid of the last hidden layer, on a fixed batch of test images. "
-            "Lines are of the first seed and the unit whose median travels the middle distance; bands run over all seeds.",
+            "Lines are of the first seed and the unit whose median travels the median distance; bands run over all seeds.",
             alt="Two panels of three percentile curves over training, on the left without BN and on the right with BN.",
             draw=of_arms(figure_1bc, arms),
             experiments=experiments,
@@ -220,16 +220,15 @@ def answer_in_words(answers: Answers) -> str:
         return ", ".join(f"{in_words(answers[f'fig1-{id}-{suffix}'])} {where[suffix]}" for suffix in asked)
 
     steps = "; ".join(
-        f"{where[suffix]} {in_words(answers[f'fig1-steps-95-{suffix}'])} to 95 % of the plateau and "
-        f"{in_words(answers[f'fig1-steps-98-{suffix}'])} to 98 %"
+        f"{where[suffix]}, to 95 % {fewer(answers[f'fig1-steps-95-{suffix}'])}, to 98 % {fewer(answers[f'fig1-steps-98-{suffix}'])}"
         for suffix in asked
     )
+    nearer = fewer(answers["fig1-distance-common"], "nearer", "farther")
     return (
-        f"Steps without BN over steps with it: {steps}. "
+        f"Steps that BN needs to 95 and 98 % of the plain network's accuracy: {steps}. "
         f"BN ends higher by {said('accuracy')}. "
-        f"With BN the median input of a last-layer sigmoid travels {in_words(answers['fig1-median-common'])} less, its 15-85 width "
-        f"changes {in_words(answers['fig1-width-common'])} less, and that layer's inputs stay "
-        f"{in_words(answers['fig1-distance-common'])} nearer to their final distribution."
+        f"With BN the median input of a last-layer sigmoid travels {fewer(answers['fig1-median-common'], 'less')}, its 15-85 width "
+        f"changes {fewer(answers['fig1-width-common'], 'less')}, and that layer's inputs stay {nearer} to their final distribution."
     )
 
 

@@ -61,7 +61,7 @@ def answer_in_words(answers: Answers) -> str:
         return ""
     return (
         f"In 5 layers of 100 tanh units a backward pass takes {in_words(layer)} as long with layer norm as with BN, "
-        f"and {in_words(goldberg)} with Goldberg's as it is written here."
+        f"and {in_words(goldberg)} with Goldberg's norm as it is written here. The table has forward passes and whole steps."
     )
 
 

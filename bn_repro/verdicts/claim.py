@@ -9,6 +9,8 @@ from bn_repro.verdicts.rules import Above, Below
 from bn_repro.verdicts.selection import runs_of
 from bn_repro.verdicts.statistics import Sample
 
+ADDED_LATER = "added after its runs"  # the whole `after_look` of a claim that is younger than its runs
+
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
@@ -26,7 +28,7 @@ class Claim:
         control_reference: stands for the reference in the negative control, where it too has what must be missing.
         select: from (root, arm, tier) to what is measured, by seed: a run, several, or a sweep of learning rates.
         headline: the claim in at most eight words, if it is one of the first table.
-        after_look: what was changed after a look at the runs that it is judged by, and why.
+        after_look: what was changed after a look at the runs that it is judged by, and why; or `ADDED_LATER`.
     """
 
     id: str

@@ -11,7 +11,7 @@ from bn_repro.verdicts.statistics import Sample
 def number(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return "-"
-    return f"{value:.1e}" if value and abs(value) < 0.005 else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:.1e}" if value and abs(value) < 0.001 else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def with_interval(row: dict, unit: str = "") -> str:
@@ -39,8 +39,18 @@ def in_words(answer: Answer) -> str:
     return f"{with_interval(answer.as_dict(), unit)} (n = {answer.n})"
 
 
+def fewer(answer: Answer, less: str = "fewer", more: str = "more") -> str:
+    """Write a ratio as `2.1 [1.9, 2.4] times (n = 10) fewer`, one below 1 as so many times more, and `no fewer, ...` what may be either."""
+    if answer.high is not None and answer.high < 1 and answer.estimate and answer.low:
+        return f"{in_words(dataclasses.replace(answer, estimate=1 / answer.estimate, low=1 / answer.high, high=1 / answer.low))} {more}"
+    is_more = answer.low is not None and answer.low >= 1
+    return f"{in_words(answer)} {less}" if is_more or answer.verdict == NOT_RUN else f"no {less}, {in_words(answer)}"
+
+
 def gains(answer: Answer) -> str:
-    """Write a difference as `gains 2.1 [1.9, 2.4] points (n = 10)`, one below 0 as `loses ...`."""
+    """Write a difference as `gains 2.1 [1.9, 2.4] points (n = 10)`, one below 0 as `loses ...`, and what may be either as such."""
+    if answer.low is not None and answer.high is not None and answer.low < 0 < answer.high:
+        return f"may gain or lose, {in_words(answer)}"
     if answer.estimate is not None and answer.estimate < 0:
         return f"loses {in_words(turned(answer))}"
     return f"gains {in_words(answer)}"

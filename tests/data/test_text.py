@@ -1,4 +1,4 @@
-"""Do tokens arrive as texts filled up at their end, as next tokens to foretell, and as a stream that goes on from step to step?"""
+"""Do tokens arrive as texts filled up at their end, as next tokens to predict, and as a stream that goes on from step to step?"""
 
 import numpy as np
 import pytest

@@ -81,12 +81,16 @@ def test_each_sentence_stands_alone(make, tmp_path):
         make(f"bn_x5_sigmoid-s{seed}", rising(0.4 + 0.001 * seed, 20))
         make(f"inception_sigmoid-s{seed}", [0.1] * ROWS)
     said = inception.STUDY.in_words({answer.id: answer for answer in answered()})
-    assert said.startswith("With sigmoid instead of ReLU, Inception reaches 40.2") and "BN-Baseline" not in said
+    assert said.startswith("With sigmoid instead of ReLU, from Xavier's weights, Inception reaches 40.2") and "BN-Baseline" not in said
     for seed in range(5):
-        make(f"inception-s{seed}", rising(0.6, 40))
-        make(f"bn_x5-s{seed}", rising(0.6, 20))
+        for experiment in ("inception", "inception_paper_rate"):
+            make(f"inception-s{seed}", rising(0.6, 40), experiment=experiment)
+            make(f"bn_x5-s{seed}", rising(0.6, 20), experiment=experiment)
+            make(f"inception_x5-s{seed}", rising(0.6, 30), experiment=experiment)
     said = inception.STUDY.in_words({answer.id: answer for answer in answered()})
-    assert said.startswith("BN-x5 needs ") and "fewer steps at 5 times the best rate without BN (the paper: 14.8). With sigmoid" in said
+    first, second, third = said.split(". ")[:3]
+    assert first.startswith("To 95 % of the plain network's accuracy BN-x5 needs ") and first.count("fewer") == 3
+    assert second.startswith("Plain networks at 5 times the paper's rate fail in 0 ") and third.startswith("With sigmoid")
 
 
 def test_figure_3_lists_the_arms_beside_the_paper(make):

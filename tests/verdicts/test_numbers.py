@@ -5,7 +5,7 @@ import math
 import pytest
 
 from bn_repro.verdicts.judging import Answer
-from bn_repro.verdicts.numbers import gains, with_interval
+from bn_repro.verdicts.numbers import fewer, gains, with_interval
 from bn_repro.verdicts.rules import INCONCLUSIVE, NOT_RUN
 
 
@@ -32,10 +32,32 @@ def test_a_claim_without_runs_has_a_dash():
     assert with_interval({"verdict": NOT_RUN, "estimate": None, "low": None, "high": None}, "x") == "-"
 
 
+def answer(estimate, low, high, unit):
+    fields = dict.fromkeys(Answer.__dataclass_fields__) | {"estimate": estimate, "low": low, "high": high, "unit": unit}
+    return Answer(**fields | {"n": 5, "verdict": INCONCLUSIVE})
+
+
 @pytest.mark.parametrize(
     ("interval", "written"),
-    [((2.1, 1.9, 2.4), "gains 2.1 [1.9, 2.4] points (n = 5)"), ((-1.8, -4.0, 0.4), "loses 1.8 [-0.4, 4] points (n = 5)")],
+    [
+        ((2.1, 1.9, 2.4), "gains 2.1 [1.9, 2.4] points (n = 5)"),
+        ((-1.8, -4.0, -0.4), "loses 1.8 [0.4, 4] points (n = 5)"),
+        ((-1.8, -4.0, 0.4), "may gain or lose, -1.8 [-4, 0.4] points (n = 5)"),
+    ],
 )
 def test_what_is_less_is_lost(interval, written):
-    fields = dict.fromkeys(Answer.__dataclass_fields__) | dict(zip(("estimate", "low", "high"), interval))
-    assert gains(Answer(**fields | {"unit": "points", "n": 5, "verdict": INCONCLUSIVE})) == written
+    assert gains(answer(*interval, "points")) == written
+
+
+@pytest.mark.parametrize(
+    ("interval", "written"),
+    [
+        ((2.0, 1.5, 2.5), "2 [1.5, 2.5] times (n = 5) fewer"),
+        ((0.5, 0.4, 0.8), "2 [1.25, 2.5] times (n = 5) more"),
+        ((0.9, 0.8, 1.1), "no fewer, 0.9 [0.8, 1.1] times (n = 5)"),
+        ((None, 2.5, None), "at least 2.5 times (n = 5) fewer"),
+        ((None, 0.0, 0.8), "no fewer, at most 0.8 times (n = 5)"),
+    ],
+)
+def test_a_ratio_below_1_is_turned(interval, written):
+    assert fewer(answer(*interval, "x")) == written

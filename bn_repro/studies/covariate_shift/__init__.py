@@ -87,8 +87,8 @@ PICTURES = (
     Picture(
         "spectra",
         "singular values of layer Jacobians",
-        "Of the map from a layer's input to its norm's output, at the end of training, for one example, of the measured layers whose "
-        f"singular values are all known. The dotted line is 1. {SEEDS}",
+        "Singular values of the map from a layer's input to its norm's output, at the end of training, for one example, of the measured "
+        f"layers of which all are known. The dotted line is 1. {SEEDS}",
         "A panel per measured layer: singular values by percentile on a logarithmic axis, from far below 1 to above it.",
         figure_spectra,
         2,
@@ -96,7 +96,8 @@ PICTURES = (
     Picture(
         "depth",
         "magnitudes against depth",
-        f"Activations before the norm and the loss's gradients in them, of a training batch: untrained, and last measured. {SEEDS}",
+        "Activations before the norm, and the loss's gradients with respect to them, of a training batch: untrained and last measured. "
+        f"{SEEDS}",
         "Activations above, gradients below, untrained on the left: there gradients of the first layers are larger with BN.",
         figure_depth,
         2,

@@ -24,7 +24,7 @@ SIZE = Above(1, 1.25)  # no source prints one; a fifth less is set to be the lea
 COSINE_SIZE = Above(0, 0.05)
 
 SHIFT = "reduced"
-NOT_SHIFT = "reduced; not (Santurkar et al. 2018)"
+NOT_SHIFT = "reduced; Santurkar et al. 2018: not reduced"
 SMOOTHER = "smoother (Santurkar et al. 2018)"
 NEAR_ONE = "conjectured, not tested"
 EVEN = "even (Bjorck et al. 2018)"
@@ -52,7 +52,7 @@ NETWORKS = (
     Network("mlp", "sigmoid network", "covariate_shift", points=0.2, phases=("fitting", "fitted")),
     Network("inception", "small Inception", "covariate_shift_inception", points=1.0, phases=("fitting",)),
 )
-PHASE_WORDS = {"fitting": "while it fits the data", "fitted": "after it has fitted them"}
+PHASE_WORDS = {"fitting": "while it fits the data", "fitted": "once it has fitted the data"}
 
 
 def of_bn(network: Network) -> Sequence[Claim]:
@@ -99,7 +99,7 @@ def of_bn(network: Network) -> Sequence[Claim]:
             "ks-path",
             "Kolmogorov-Smirnov from record to record",
             "kolmogorov_smirnov_path",
-            headline="Sigmoid network: steadier between records",
+            headline="Sigmoid network: steadier distributions",
         ),
         drift("ks-final", "Kolmogorov-Smirnov to the final distribution", "kolmogorov_smirnov_to_final"),
         drift_before("path", "the median moves less", "median_path"),
@@ -148,7 +148,7 @@ def of_bn(network: Network) -> Sequence[Claim]:
         claim("jacobian", "one", "nearer to 1", NEAR_ONE, reduction(median_spectrum("distance_from_one")), section="3.3"),
         claim("jacobian", "spread", "nearer to one another", NEAR_ONE, reduction(median_spectrum("spread")), section="3.3"),
         claim("depth", "activations", "activations", EVEN, reduction(unevenness("affine"))),
-        claim("depth", "gradients", "gradients in them", EVEN, reduction(unevenness("affine_gradient"))),
+        claim("depth", "gradients", "gradients with respect to them", EVEN, reduction(unevenness("affine_gradient"))),
     ]
 
 

@@ -31,8 +31,8 @@ def answer_in_words(answers: Answers) -> str:
         return ""
     counts = f"The inputs of nonlinearities drift {counted(answers, 'drift')}; gradients shift {counted(answers, 'gradient')}."
     noise = "; ".join(
-        f"in the {network.name} noise after BN moves distributions {in_words(answers[f'ics-noise-drift-{network.suffix}'])} as much as no "
-        f"BN does, and {ends(answers[f'ics-noise-plain-{network.suffix}'])}"
+        f"in the {network.name}, with noise after BN, distributions move {in_words(answers[f'ics-noise-drift-{network.suffix}'])} as much "
+        f"as without BN, and {ends(answers[f'ics-noise-plain-{network.suffix}'])}"
         for network in NETWORKS
         if answers[f"ics-noise-drift-{network.suffix}"].verdict != NOT_RUN
     )
@@ -43,8 +43,8 @@ def answer_in_words(answers: Answers) -> str:
 def ends(answer: Answer) -> str:
     """Say how far above no BN the accuracy with noise after BN is, or that it is open."""
     if answer.verdict == INCONCLUSIVE:
-        return f"whether it ends above no BN is undecided, {in_words(answer)}"
-    return f"ends {in_words(answer)} above it"
+        return f"whether accuracy ends higher than without BN is undecided, {in_words(answer)}"
+    return f"accuracy ends {in_words(answer)} higher than without BN"
 
 
 def counted(answers: Answers, kind: str) -> str:

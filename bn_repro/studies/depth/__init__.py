@@ -67,7 +67,7 @@ def answer_in_words(answers: Answers) -> str:
 
     def gained(depth: int, nonlinearity: str) -> str:
         bn, layer = (gains(answers[f"depth-{nonlinearity}-{depth}-{arm}"]) for arm in ("batch", "layer"))
-        return f"in {depth} layers of {nonlinearity} BN {bn} over no norm, layer norm {layer}"
+        return f"in {depth} layers of {nonlinearity}, against no norm, BN {bn}, layer norm {layer}"
 
     few, many = ASKED_DEPTHS
     said = []
@@ -76,7 +76,7 @@ def answer_in_words(answers: Answers) -> str:
         said.append(f"At the best of four trials, {cases}.")
     if answers["saturation-share-tanh-layer"].verdict != NOT_RUN:
         bn, layer, goldberg = (in_words(answers[f"saturation-share-tanh-{arm}"]) for arm in ("batch", "layer", "goldberg"))
-        lower = f"{bn} with BN, {layer} with layer norm, {goldberg} with Goldberg's"
+        lower = f"{bn} with BN, {layer} with layer norm, {goldberg} with Goldberg's norm"
         said.append(f"From weights that saturate tanh, the saturated share is lower by {lower}.")
     return " ".join(said)
 
@@ -113,7 +113,7 @@ STUDY = Study(
             name="saturation-by-layer",
             title="Saturated inputs of nonlinearities, by layer and norm",
             caption="The share of a layer's units whose output is within 5 % of the nonlinearity's range from either end, after 5,000 "
-            "steps at learning rate 0.1. Five layers, initial weights of deviation 1. Of Goldberg's it is tanh(h), before the "
+            "steps at learning rate 0.1. Five layers, initial weights of deviation 1. With Goldberg's norm it is tanh(h), before the "
             "division by its norm, after which the next layer's inputs are small. Lines are means over seeds, bands run from the "
             "lowest to the highest seed.",
             alt="Two panels, sigmoid and tanh: the saturated share over five layers, a curve per norm.",

@@ -2,50 +2,70 @@
 
 from functools import partial
 
-from bn_repro.studies.inception.claims import CLAIMS
+from bn_repro.studies.inception.claims import CLAIMS, FASTER
 from bn_repro.studies.inception.figures import figure_2, figure_3, speedup_by_rate, speedup_by_target
 from bn_repro.studies.inception.measures import BASES, LABELS, OWN_DECAY, PAPERS_RATE, TUNED, Base
 from bn_repro.studies.inception.times import table_of_times
 from bn_repro.studies.study import Answers, Figure, Study, of_arms
-from bn_repro.verdicts.numbers import gains, in_words
+from bn_repro.verdicts.judging import Answer
+from bn_repro.verdicts.numbers import fewer, gains, in_words
 from bn_repro.verdicts.rules import NOT_RUN
 
 
 def answer_in_words(answers: Answers) -> str:
-    """Say what of section 4.2 has runs: what BN alone gains, BN-x5 at three bases, plain at the same rate, and what sigmoids reach."""
-    said = []
-    baseline = answers["fig2-steps-bn_baseline"]
-    if baseline.verdict != NOT_RUN:
-        higher, at_paper = (gains(answers[f"fig3-best-bn_baseline{base.suffix}"]) for base in (TUNED, PAPERS_RATE))
-        said.append(
-            f"BN alone (BN-Baseline) needs {in_words(baseline)} fewer steps to 95 % of the plain network's accuracy (the paper, to all of "
-            f"it: 2.3) and {higher}; at the paper's learning rate it {at_paper}."
-        )
-    bases = (
-        (TUNED, "at 5 times the best rate without BN"),
-        (OWN_DECAY, "where each arm has its own best decay"),
-        (PAPERS_RATE, "at 5 times the paper's rate"),
+    """Say what of section 4.2 has runs: each arm at the plain network's best rate and at the paper's, its own decay, sigmoids."""
+    return " ".join(said for say in (of_x5, of_baseline, of_x30, of_own_decay, of_sigmoids) if (said := say(answers)))
+
+
+def at_both_rates(answers: Answers, id: str) -> tuple[Answer, Answer] | None:
+    """Return a claim's answers at the plain network's best rate and at the paper's; None if not both have runs."""
+    tuned, papers = (answers[f"{id}{base.suffix}"] for base in (TUNED, PAPERS_RATE))
+    return None if NOT_RUN in (tuned.verdict, papers.verdict) else (tuned, papers)
+
+
+def of_x5(answers: Answers) -> str:
+    steps, at_own_rate = at_both_rates(answers, "fig2-steps-bn_x5"), at_both_rates(answers, "fig2-steps-bn_x5-same-rate")
+    if not (steps and at_own_rate):
+        return ""
+    fails = in_words(answers[f"fig2-fails-x5{PAPERS_RATE.suffix}"])
+    ends = gains(answers[f"fig3-best-bn_x5-same-rate{PAPERS_RATE.suffix}"])
+    return (
+        f"To 95 % of the plain network's accuracy BN-x5 needs {fewer(steps[0])} steps than the plain network at its best rate and "
+        f"{fewer(steps[1])} at the paper's, there {fewer(at_own_rate[1])} than the plain network at BN-x5's own rate (the paper: 14.8). "
+        f"Plain networks at 5 times the paper's rate fail in {fails} of the seeds; beside them BN-x5 {ends}."
     )
-    x5 = [(answers[f"fig2-steps-bn_x5{base.suffix}"], words) for base, words in bases]
-    fewer = [f"{in_words(answer)} fewer steps {words}" for answer, words in x5 if answer.verdict != NOT_RUN]
-    if fewer:
-        said.append(f"BN-x5 needs {', '.join(fewer)} (the paper: 14.8).")
-    slower, same_rate, fails = (
-        answers[f"fig2-{id}{PAPERS_RATE.suffix}"] for id in ("steps-bn_baseline", "steps-bn_x5-same-rate", "fails-x5")
+
+
+def of_baseline(answers: Answers) -> str:
+    steps, accuracy = at_both_rates(answers, "fig2-steps-bn_baseline"), at_both_rates(answers, "fig3-best-bn_baseline")
+    if not (steps and accuracy):
+        return ""
+    return (
+        f"BN alone (BN-Baseline) needs {fewer(steps[0])} steps and {gains(accuracy[0])} at the best rate; at the paper's it needs "
+        f"{fewer(steps[1])}, and {gains(accuracy[1])} (the paper: 2.3 times fewer, to all of the accuracy, and 0.5 points)."
     )
-    if NOT_RUN not in (slower.verdict, same_rate.verdict, fails.verdict):
-        ends = gains(answers[f"fig3-best-bn_x5-same-rate{PAPERS_RATE.suffix}"])
-        said.append(
-            f"At the paper's rate BN-Baseline needs {in_words(slower)} fewer. Plain networks at 5 times that rate fail in "
-            f"{in_words(fails)}; beside them BN-x5 needs {in_words(same_rate)} fewer steps and {ends}."
-        )
-    with_bn, plain = (answers[f"fig2-sigmoid-{id}"] for id in ("bn", "plain"))
-    if with_bn.verdict != NOT_RUN:
-        said.append(f"With sigmoid instead of ReLU, Inception reaches {in_words(with_bn)} with BN and {in_words(plain)} without.")
-        over_sigmoid = answers["fig3-best-bn_x5_sigmoid"]
-        if over_sigmoid.verdict != NOT_RUN:
-            said.append(f"With ReLU in its place BN-x5 {gains(over_sigmoid)} (in the paper it gains 3.2).")
-    return " ".join(said)
+
+
+def of_x30(answers: Answers) -> str:
+    steps = at_both_rates(answers, "fig2-steps-bn_x30")
+    return f"BN-x30 needs {fewer(steps[0])} and {fewer(steps[1])} (the paper: 11.5)." if steps else ""
+
+
+def of_own_decay(answers: Answers) -> str:
+    found = {LABELS[arm]: answers[f"fig2-steps-{arm}{OWN_DECAY.suffix}"] for arm in FASTER}
+    if NOT_RUN in [answer.verdict for answer in found.values()]:
+        return ""
+    return f"With each arm's own best decay: {'; '.join(f'{label} {fewer(answer)}' for label, answer in found.items())}."
+
+
+def of_sigmoids(answers: Answers) -> str:
+    with_bn, plain, with_relu = (answers[id] for id in ("fig2-sigmoid-bn", "fig2-sigmoid-plain", "fig3-best-bn_x5_sigmoid"))
+    if with_bn.verdict == NOT_RUN:
+        return ""
+    said = (
+        f"With sigmoid instead of ReLU, from Xavier's weights, Inception reaches {in_words(with_bn)} with BN and {in_words(plain)} without."
+    )
+    return said if with_relu.verdict == NOT_RUN else f"{said} With ReLU in its place BN-x5 {gains(with_relu)} (in the paper it gains 3.2)."
 
 
 def of_base(base: Base) -> tuple[Figure, Figure]:
@@ -99,14 +119,14 @@ STUDY = Study(
             title="Speed-up against the target",
             caption="How many times fewer steps arms with BN need than the plain network of the same seed. Lines are means over seeds, "
             "bands run from the lowest to the highest; a curve ends where a seed does not arrive.",
-            alt="Curves of the speed-up over the target accuracy, a panel a base.",
+            alt="Curves of the speed-up over the target accuracy, a panel per base.",
             draw=speedup_by_target,
             experiments=tuple(base.experiment for base in BASES),
         ),
         Figure(
             name="speedup-by-rate",
             title="Steps against the learning rate, without and with BN",
-            caption="Steps to the same target, a mark a seed, lines the means at one base. The rates are 1, 5 and 30 times the best "
+            caption="Steps to the same target, a mark per seed, lines the means at one base. The rates are 1, 5 and 30 times the best "
             "without BN and the paper's; those with BN at 5 and 30 times follow section 4.2.1.",
             alt="Steps over the learning rate: without BN and with it, at each base.",
             draw=speedup_by_rate,

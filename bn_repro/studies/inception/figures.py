@@ -157,7 +157,7 @@ def speedup_by_rate(root: Path, tier: str) -> Drawn | None:
 def draw_rates(
     axis: Axes, drawn: Sequence[tuple[float, list[float | None]]], longest: float, style: Style, marker: str, label: str
 ) -> None:
-    """Draw a mark a seed at each rate, hollow where it does not arrive, and a line through the means."""
+    """Draw a mark per seed at each rate, hollow where it does not arrive, and a line through the means."""
     means = [np.mean([longest if steps is None else steps for steps in needed]) for _, needed in drawn]
     axis.plot([rate for rate, _ in drawn], means, color=style.color, linestyle=style.line, linewidth=1.2, marker=marker, markersize=0)
     for rate, needed in drawn:

@@ -59,8 +59,8 @@ def answer_in_words(answers: Answers) -> str:
     inception = answers["map-inception-area"]
     of_inception = "" if inception.verdict == NOT_RUN else f", in the small Inception at {in_words(inception)}"
     return (
-        f"In the sigmoid network, where the plain one is fastest, BN needs {fastest} fewer steps to 90 % of the test images; "
-        f"at the point of the grid where it gains most, of those where both arrive within the run, {most}. "
+        f"In the sigmoid network BN needs {fastest} fewer steps to 90 % of the test images at the point where the plain one is "
+        f"fastest, and {most} at the point where BN gains most of those where both arrive. "
         f"It trains at {area} as many points of the map{of_inception}."
     )
 
@@ -75,7 +75,7 @@ STUDY = Study(
         of_map(
             id="fastest",
             says="Where the plain network is fastest, BN needs fewer steps to 90 %",
-            paper="14 x fewer",
+            paper="14 x fewer (Inception)",
             unit="x",
             measure=speedup_where_plain_is_fastest,
             rule=Above(1, PAPER_FACTOR),
@@ -83,7 +83,7 @@ STUDY = Study(
         of_map(
             id="most",
             says="Where BN gains most and both arrive, it needs 14 times fewer steps to 90 %",
-            paper="14 x fewer",
+            paper="14 x fewer (Inception)",
             unit="x",
             measure=largest_speedup,
             rule=Above(1, PAPER_FACTOR),
@@ -96,7 +96,7 @@ STUDY = Study(
             measure=usable_area,
             rule=Above(1, 1.25),
             headline="Map: more rates and initializations train",
-            after_look="Put in the first table for the range of deviations, which cannot differ: both arms train at every deviation.",
+            after_look="It replaces the range of deviations in the first table, which cannot differ: both arms train at every deviation.",
         ),
         of_map(
             id="lr",
@@ -146,8 +146,8 @@ STUDY = Study(
             name="map",
             title="The sigmoid network over learning rate and initial deviation",
             caption="Steps to 90 % test accuracy, the median over seeds, ∞ where it is never reached; and BN's speed-up: ∞ where BN alone "
-            "arrives, 0 where it alone does not, blank where neither does. Solid lines: the edge of what is usable, from halfway between "
-            "chance and the best without BN on, and on the right that of any gain; broken: from the paper's 14 times on.",
+            "arrives, 0 where only the plain network does, blank where neither does. Solid lines: the edge of the usable points, which end "
+            "at least halfway from chance to the best without BN; on the right, of any gain. Broken line: of 14 times, the paper's.",
             alt="Three heat maps over learning rate and initial deviation: steps without BN in a small region, steps with BN in a larger "
             "one, and the speed-up, which grows from 1 inside the first to infinite outside.",
             draw=draw_maps,
@@ -156,8 +156,9 @@ STUDY = Study(
         Figure(
             name="map-inception",
             title="The small Inception over learning rate and initial deviation",
-            caption="Final test accuracy after 600 steps, means over seeds; a run that diverged counts as chance. Deviations are over "
-            "those of He et al. 2015. Lines: the edge of what is usable, from halfway between chance and the best without BN on.",
+            caption="Final test accuracy after 600 steps, means over seeds; a run that diverged counts as chance. Deviations are "
+            "multiples of those of He et al. 2015. Lines: the edge of the usable points, which end at least halfway from chance to the "
+            "best without BN.",
             alt="Two heat maps over learning rate and initial deviation: accuracy without BN, and with.",
             draw=draw_accuracies,
             experiments=(INCEPTION,),

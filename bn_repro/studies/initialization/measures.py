@@ -124,6 +124,6 @@ def median_steps(runs: Sequence[Any]) -> float:
 
 
 def median_gain(pairs: MapPairs, point: tuple[float, float]) -> float:
-    """Return the median speed-up: infinite where BN alone arrives, 0 where it alone does not, nan where neither does."""
+    """Return the median speed-up: infinite where BN alone arrives, 0 where only the plain network does, nan where neither does."""
     plain, bn = (median_steps([pair[arm][point] for pair in pairs]) for arm in (0, 1))
     return math.nan if math.isinf(plain) and math.isinf(bn) else plain / bn

@@ -13,7 +13,7 @@ from bn_repro.studies.text_classifier.figures import (
 )
 from bn_repro.studies.text_classifier.measures import accuracy_gain, at_best_rate, usable_ratio
 from bn_repro.verdicts.claim import Claim
-from bn_repro.verdicts.numbers import in_words, turned
+from bn_repro.verdicts.numbers import gains, in_words, turned
 from bn_repro.verdicts.rules import NOT_RUN, Above
 from bn_repro.verdicts.selection import sweeps_of
 
@@ -23,7 +23,7 @@ LEAST_GAIN, LEAST_RATIO = 0.5, 3.0  # percentage points; learning rates
 WITHOUT_NORM = (
     ("", "than without a norm", "none"),
     ("-standardized", "than without a norm on features that were standardized once", "head_standardized"),
-    ("-long", "than without a norm and without dropout in twice the steps", "head_long"),
+    ("-long", "than with neither norm nor dropout, trained twice as long", "head_long"),
 )
 HEADS = (("100", "100 labels", "text_head_100"), ("1000", "1,000 labels", "text_head"), ("all", "all labels", "text_head_all"))
 
@@ -71,21 +71,21 @@ def answer_in_words(answers: Answers) -> str:
         return ""
     over_plain, over_standardized, rates = (answers[f"text-{id}"] for id in ("accuracy-1000", "accuracy-1000-standardized", "rates-1000"))
     frozen = (
-        f"On a frozen encoder and 1,000 labels BN in the head gains {in_words(over_plain)}, and {in_words(over_standardized)} "
-        "over a head without a norm on features that were standardized once."
+        f"On a frozen encoder and 1,000 labels BN in the head {gains(over_plain)}; against a head without a "
+        f"norm on features that were standardized once it {gains(over_standardized)}."
     )
     if rates.estimate is not None and math.isfinite(rates.estimate):
         frozen += (
-            f" With BN learning rates up to {in_words(rates)} as large are usable; usable is one with which a head gets halfway from "
-            "chance to the best head without a norm."
+            f" With BN, learning rates up to {in_words(rates)} as large are usable: heads get at least halfway from chance to the best "
+            "without a norm."
         )
     tuned, words = answers["text-accuracy-tuned"], answers["text-words-tuned"]
     if NOT_RUN in (tuned.verdict, words.verdict):
         return frozen
-    beside = f"ahead of the bag of words by {in_words(words)}"
+    beside = f"ahead of a logistic regression on words by {in_words(words)}"
     if words.estimate is not None and words.estimate < 0:
-        beside = f"behind the bag of words by {in_words(turned(words))}"
-    return f"{frozen} Fine-tuned it gains {in_words(tuned)}, and is then {beside}."
+        beside = f"behind a logistic regression on words by {in_words(turned(words))}"
+    return f"{frozen} Fine-tuned it {gains(tuned)}, and is then {beside}."
 
 
 STUDY = Study(
@@ -186,7 +186,7 @@ STUDY = Study(
         ),
         Figure(
             name="text-perplexity",
-            title="How well the language model foretells the next token",
+            title="How well the language model predicts the next token",
             caption="Perplexity on validation reviews, the last tokens of long ones, in tokens of its vocabulary. Where trigrams have the "
             "lower one, the encoder is weak, and so are heads on it beside a bag of words.",
             alt="Three rows: the language model, trigrams and unigrams with their perplexities.",

@@ -1,4 +1,4 @@
-"""How the heads' accuracies look over learning rates, what their inputs do, and how well the language model foretells."""
+"""How the heads' accuracies look over learning rates, what their inputs do, and how well the language model predicts."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -186,5 +186,5 @@ def tabulate_language_model(root: Path, tier: str) -> Drawn | None:
         return None
     (run, *_) = runs
     names = (("AWD-LSTM", "perplexity"), ("trigrams (Kneser-Ney)", "perplexity_trigram"), ("unigrams", "perplexity_unigram"))
-    rows = (("foretold by", "perplexity"), *((label, f"{run.summary[name]:.1f}") for label, name in names))
+    rows = (("predicted by", "perplexity"), *((label, f"{run.summary[name]:.1f}") for label, name in names))
     return Drawn(rows, [run])
