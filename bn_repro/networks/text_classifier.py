@@ -80,13 +80,18 @@ def concat_pooling(outputs: Tensor, is_real: Tensor) -> Tensor:
         is_real: (N, T), bool or 0 and 1; False where a token is padding, which never counts, wherever it stands. Each row has a real one.
 
     Raises:
-        ValueError: `is_real` is not of the outputs' shape.
+        ValueError: `is_real` is not of the outputs' shape, which has no token, or has other numbers than 0 and 1.
     """
     if is_real.shape != outputs.shape[:2]:
         raise ValueError(
             f"is_real must say of each token whether it is real, {tuple(outputs.shape[:2])}; it has shape {tuple(is_real.shape)}"
         )
-    is_real = is_real.bool()
+    if is_real.shape[1] == 0:
+        raise ValueError("texts of no token have nothing to pool")
+    if is_real.dtype != torch.bool:
+        if not ((is_real == 0) | (is_real == 1)).all():
+            raise ValueError("is_real must be 1 where a token is real and 0 where it is padding, not what is added to scores")
+        is_real = is_real.bool()
     places = torch.arange(is_real.shape[1], device=is_real.device)
     last = outputs[torch.arange(len(outputs), device=outputs.device), (places * is_real).argmax(1)]
     is_real = is_real[:, :, None]

@@ -48,11 +48,18 @@ def inputs_of(network: nn.Module, batch: object) -> object:
         return batch
     is_all = len(batch) == num_arguments(network)[0] > 1
     is_first = isinstance(batch[0], (tuple, list)) and len(batch[0]) == len(batch)  # with targets beside it
-    return tuple(batch) if is_all and not is_first else batch[0]
+    if is_all and not is_first:
+        return tuple(batch)
+    are_examples = isinstance(batch[0], tuple) and any(isinstance(each, (tuple, list)) and len(each) == len(batch[0]) for each in batch[1:])
+    return (batch[0],) if are_examples and num_arguments(network)[0] <= 1 else batch[0]  # tuple(zip(*examples)): one argument
 
 
 def num_arguments(network: nn.Module) -> tuple[int, int]:
-    """Return how many positional arguments a forward pass requires, and how many it takes at most."""
+    """Return how many positional arguments a forward pass requires, and how many it takes at most; of a wrapper, what is in it."""
+    while isinstance(inner := getattr(network, "_orig_mod", None) or getattr(network, "module", None), nn.Module):
+        if inspect.signature(network.forward).parameters.keys() - {"args", "kwargs", "inputs", "input"}:
+            break
+        network = inner
     parameters = inspect.signature(network.forward).parameters.values()
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     is_open = any(p.kind is p.VAR_POSITIONAL for p in parameters)
@@ -84,14 +91,29 @@ def fresh_arguments(network: nn.Module, x: object) -> tuple[tuple[object, ...], 
 
 
 def fresh(values: Values) -> Values:
-    """Return values with the tensors among them copied, also those in data classes and mappings of other kinds."""
+    """Return values with the tensors among them copied, also those in mappings of other kinds and in objects such as graphs.
+
+    Raises:
+        ValueError: an object cannot be copied.
+    """
 
     def copy_of(leaf: object) -> object:
         if isinstance(leaf, Tensor):
             return leaf.detach().clone().requires_grad_(leaf.requires_grad)
-        return copy.deepcopy(leaf) if isinstance(leaf, Mapping) or dataclasses.is_dataclass(leaf) else leaf
+        if not isinstance(leaf, Mapping) and (callable(leaf) or not (hasattr(leaf, "__dict__") or hasattr(leaf, "__slots__"))):
+            return leaf
+        try:
+            return copy.deepcopy(leaf, {id(t): t.detach().clone() for t in tensors_within(leaf) if not t.is_leaf})
+        except Exception as error:
+            raise ValueError(f"an input of class {type(leaf).__name__} cannot be copied ({first_line(error)})") from error
 
     return tree_map(copy_of, values)
+
+
+def tensors_within(value: object) -> list[Tensor]:
+    """List the tensors that an object or a mapping holds by name."""
+    held = value.values() if isinstance(value, Mapping) else vars(value).values() if hasattr(value, "__dict__") else ()
+    return [each for each in held if isinstance(each, Tensor)]
 
 
 def call(network: nn.Module, x: object) -> object:

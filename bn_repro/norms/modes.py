@@ -16,7 +16,8 @@ from torch.nn.parameter import is_lazy
 
 OF_TORCH = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)  # timm's have children
 GENERATORS = (random.Random, np.random.Generator, np.random.RandomState)
-EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
+COLLECTIONS = (dict, list, tuple, set, collections.deque)
+SIMPLE = (bool, int, float, str, type(None))
 MAPPINGS = (dict, collections.OrderedDict, collections.Counter, collections.defaultdict)
 OF_MODULES = frozenset(vars(nn.Module()))  # attributes that all modules have: parameters, hooks
 NORM = r"norm(?!al(?!i[sz]))"  # in the name of a class: BatchNormalization, and not NormalNoise
@@ -47,7 +48,8 @@ def keeping_state(network: nn.Module) -> Iterator[None]:
     That is buffers, attributes such as tensors, arrays, counters and generators, also in collections, and frozen parameters, in
     which some norms keep statistics and some networks averages of others. They are put back by name, so that a module may also give
     a name another tensor; attributes and modules that the pass makes are taken away. Of objects of a network's own classes, what
-    they hold is not put back. Weights of embeddings that a pass scales down to their largest norm have their values back.
+    they hold is not put back. Parameters that train, which some layers scale down to a largest norm or clip, have their values back.
+    Modules in plain collections, such as a teacher's that should not be trained, count as the network's.
 
     Raises:
         ValueError: the network has parameters or buffers that its first pass is still to make.
@@ -55,18 +57,21 @@ def keeping_state(network: nn.Module) -> Iterator[None]:
     lazy = [name for name, tensor in (*network.named_parameters(), *network.named_buffers()) if is_lazy(tensor)]
     if lazy:
         raise ValueError(f"'{lazy[0]}' of {type(network).__name__} is made by its first pass; pass a batch through it before")
-    scripted = [module for module in network.modules() if isinstance(module, torch.jit.ScriptModule)]  # which take no other tensors
-    scaled = [module.weight for module in network.modules() if isinstance(module, EMBEDDINGS) and module.max_norm is not None]
-    changed = [*(buffer for module in scripted for buffer in module.buffers(recurse=False)), *scaled]
-    values = [(tensor, tensor.detach().clone()) for tensor in changed]
-    modules = (module for module in network.modules() if module not in scripted)
-    own = [(module, dict(vars(module)), [(held, dict(held)) for held in held_by(module)]) for module in modules]
+    modules = modules_of(network)
+    scripted = {module for module in modules if isinstance(module, torch.jit.ScriptModule)}  # which take no other tensors
+    trained = {
+        parameter for module in modules for parameter in module._parameters.values() if is_plain(parameter) and parameter.requires_grad
+    }
+    changed = [*(buffer for module in scripted for buffer in module.buffers(recurse=False)), *trained]
+    values = [(tensor, tensor.data, tensor.detach().clone()) for tensor in changed]
+    own = [(module, dict(vars(module)), [(held, dict(held)) for held in held_by(module)]) for module in modules if module not in scripted]
     copies: dict[int, object] = {}
     for _, _, registered in own:
         for held, before in registered:
             held.update({name: copy_within(value, copies) for name, value in before.items()})
     for module, attributes, _ in own:  # after these, which collections may hold too
-        vars(module).update({name: copy_within(value, copies) for name, value in attributes.items() if name not in OF_MODULES})
+        own_values = {name: value for name, value in attributes.items() if name not in OF_MODULES and type(value) not in SIMPLE}
+        vars(module).update({name: copy_within(value, copies) for name, value in own_values.items()})
     try:
         yield
     finally:
@@ -77,7 +82,9 @@ def keeping_state(network: nn.Module) -> Iterator[None]:
             for held, before in registered:
                 held.clear()
                 held.update(before)
-        for tensor, value in values:
+        for tensor, data, value in values:
+            if tensor.data_ptr() != data.data_ptr():  # a pass has given it other memory
+                tensor.data = data
             tensor.data.copy_(value)  # unseen by a gradient that is still to be computed
 
 
@@ -92,6 +99,29 @@ def keeping_random_numbers(*of: object) -> Iterator[None]:
     finally:
         random.setstate(of_python)
         np.random.set_state(of_numpy)
+
+
+def is_plain(tensor: Tensor | None) -> bool:
+    """Say whether a tensor is of no class of its own, such as those of distributed or quantized tensors, and has values."""
+    return tensor is not None and type(tensor) in (Tensor, nn.Parameter) and not tensor.is_meta
+
+
+def modules_of(network: nn.Module) -> list[nn.Module]:
+    """List the modules of a network, those too that it holds in plain collections or unregistered."""
+    found = dict.fromkeys(network.modules())
+    waiting, seen = list(found), set()
+    while waiting:
+        values = [value for name, value in vars(waiting.pop()).items() if name not in OF_MODULES and type(value) not in SIMPLE]
+        while values:
+            value = values.pop()
+            if isinstance(value, nn.Module):
+                new = [module for module in value.modules() if module not in found]
+                found.update(dict.fromkeys(new))
+                waiting += new
+            elif isinstance(value, COLLECTIONS) and id(value) not in seen:
+                seen.add(id(value))
+                values += value.values() if isinstance(value, dict) else value
+    return list(found)
 
 
 def held_by(module: nn.Module) -> tuple[dict[str, Any], ...]:
@@ -154,6 +184,10 @@ def copied(network: nn.Module) -> nn.Module:
         made = copy.deepcopy(network, {id(value): value.detach().clone() for value in attributes if not value.is_leaf})
     except Exception as error:
         raise ValueError(f"{type(network).__name__} cannot be copied ({first_line(error)})") from error
+    own = set(network.modules())
+    shared = next((type(module).__name__ for module in made.modules() if module in own), None)
+    if shared:
+        raise ValueError(f"{type(network).__name__} cannot be copied (its {shared} gives itself in place of a copy)")
     for module in made.modules():
         if "forward" in vars(module) and is_of_class(module, vars(module)["forward"]):  # left by a copy that a recorder watched
             del vars(module)["forward"]
@@ -191,5 +225,6 @@ def first_line(error: Exception) -> str:
 def is_norm(module: nn.Module) -> bool:
     """Say whether a module is a norm, by its statistics or its class's name: there is no base class for those of torch, timm and others."""
     is_called_so = re.search(NORM, type(module).__name__.lower()) and not any(module.children())
-    has_statistics = isinstance(module, OF_TORCH) or isinstance(getattr(module, "running_mean", None), Tensor)
+    keeps = isinstance(getattr(module, "running_mean", None), Tensor)  # as networks do too that standardize their inputs
+    has_statistics = isinstance(module, OF_TORCH) or (keeps and not any(map(is_norm, module.children())))
     return has_statistics or bool(is_called_so and not type(module).__module__.startswith("torch.nn.utils"))

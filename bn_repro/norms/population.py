@@ -43,7 +43,9 @@ def estimate_population_statistics(network: nn.Module, batches: Iterable[object]
         ValueError: there are no batches, or parts of the network are scripted.
     """
     refuse_scripted(network, "estimate the statistics of")
-    layers, left, num_batches = {layer: Observed(layer) for layer in batch_norms(network)}, {}, 0
+    layers, num_batches = {layer: Observed(layer) for layer in batch_norms(network)}, 0
+    owners = Counter(id(layer.running_mean) for layer in layers)
+    sharing = {layer for layer in layers if owners[id(layer.running_mean)] > 1}
     with keeping_state(network), ExitStack() as hooks:
         for observed in layers.values():
             hooks.callback(observed.begin().remove)
@@ -56,17 +58,12 @@ def estimate_population_statistics(network: nn.Module, batches: Iterable[object]
                     num_batches += 1
         if num_batches == 0:
             raise ValueError("population statistics need at least one batch that is not empty")
-        for observed in layers.values():
-            observed.end()
-    owners = Counter(id(layer.running_mean) for layer in layers)
-    for name, layer in network.named_modules():
-        if layer in layers:
-            why = layers[layer].why_unknown() if owners[id(layer.running_mean)] == 1 else "which shares them with another"
-            if why:
-                left[name] = why
-            else:
-                put(layer, "running_mean", layers[layer].mean)
-                put(layer, "running_var", layers[layer].var)
+        unknown = {layer: "which shares them with another" if layer in sharing else layers[layer].why_unknown() for layer in layers}
+        found = {layer: layers[layer].statistics() for layer, why in unknown.items() if why is None}
+    for layer, (mean, var) in found.items():
+        put(layer, "running_mean", mean)
+        put(layer, "running_var", var)
+    left = {name: unknown[module] for name, module in network.named_modules() if unknown.get(module)}
     if left:
         name, why = next(iter(left.items()))
         more = "" if len(left) == 1 else f", and {len(left) - 1} more"
@@ -83,17 +80,19 @@ def put(layer: nn.Module, name: str, value: Tensor) -> None:
 
 
 class Observed:
-    """One batch norm while batches pass: torch averages mu_B and the unbiased m/(m-1) var_B with equal weights.
+    """One batch norm while batches pass: mu_B and the unbiased m/(m-1) var_B of its calls, all weighing the same.
 
-    Where the layer is of half precision, it averages in float32, and its gamma and beta, which it needs in the same
-    precision, are taken to it too.
+    torch averages them by itself, in float32 where the layer is of half precision; its gamma and beta, which it needs in
+    the same precision, are taken to it too. Where a class has a forward pass of its own, or torch's kernel of a CPU sums maps
+    that are stored channels last, which loses digits, they are computed here.
     """
 
     def __init__(self, layer: _BatchNorm):
         self.layer = layer
         self.is_torchs = what_differs(layer, BATCH_NORMS) is None
-        self.mean = self.var = None
-        self.seen: list[tuple[Tensor, Tensor]] = []  # the moments of each call's input, where they are not torch's to know
+        self.num_calls = 0
+        self.moments: list[tuple[Tensor, Tensor]] = []  # of the calls whose moments are not torch's to know
+        self.unlike: str | None = None  # what a class of its own does otherwise
 
     def begin(self) -> RemovableHandle:
         """Make the layer count from 0; the caller keeps its state, and removes the hook."""
@@ -105,30 +104,56 @@ class Observed:
         for name, value in layer._parameters.items():
             if value is not None and value.dtype != torch.promote_types(value.dtype, torch.float32):
                 layer._parameters[name] = nn.Parameter(value.float(), value.requires_grad)
-        layer.momentum = None
+        layer.momentum = None if self.is_torchs else 1.0  # the mean of all calls; the last one's, as any code understands it
         return layer.register_forward_hook(self.see, with_kwargs=True)
 
-    def see(self, layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor) -> None:
+    def see(self, layer: nn.Module, args: tuple[object, ...], kwargs: dict[str, object], output: object) -> None:
         x = (*args, *kwargs.values())[0]
-        if x.numel() == 0:
-            layer.num_batches_tracked -= 1  # torch counts an empty batch as one
-        elif not self.is_torchs:
-            var, mean = torch.var_mean(x.to(torch.promote_types(x.dtype, torch.float32)), dim=[0, *range(2, x.dim())])
-            self.seen.append((mean, var))
+        if not isinstance(x, Tensor):
+            self.unlike = f"whose class {type(layer).__name__} takes no tensor"
+        elif x.numel() == 0:
+            layer.num_batches_tracked -= 1 if self.is_torchs else 0  # torch counts an empty batch as one
+        elif self.is_torchs:
+            self.num_calls += 1
+            if not x.is_cuda and not x.is_contiguous():
+                self.moments.append(moments_of(x, 1))
+        else:
+            self.num_calls += 1
+            kept = layer.running_mean, layer.running_var
+            dims = sorted((dim for dim in range(x.dim()) if x.shape[dim] == len(kept[0])), key=lambda dim: dim != 1)
+            own = next((moments for dim in dims if is_close(moments := moments_of(x, dim), kept, layer.eps)), None)
+            if own is None:
+                self.unlike = f"whose class {type(layer).__name__} computes others than the paper's"
+            else:
+                self.moments.append(own)
 
-    def end(self) -> None:
-        layer = self.layer
-        self.mean, self.var, self.num_calls = layer.running_mean, layer.running_var, int(layer.num_batches_tracked)
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        """Return (E[x], Var[x]), each (C,)."""
+        if self.num_calls and len(self.moments) == self.num_calls:
+            mean, var = (torch.stack(each).mean(0) for each in zip(*self.moments))
+            return mean, var
+        return self.layer.running_mean, self.layer.running_var
 
     def why_unknown(self) -> str | None:
-        if self.num_calls == 0:
-            return "which no batch reaches" if self.layer.track_running_stats else "whose track_running_stats is off"
-        assert self.mean is not None and self.var is not None, "asked after its end"
-        if not (self.mean.isfinite().all() and self.var.isfinite().all()):
+        if not self.layer.track_running_stats:
+            return "whose track_running_stats is off"
+        if not all(each.isfinite().all() for moments in (*self.moments, self.statistics()) for each in moments):
             return "whose inputs are not all finite"
-        if self.is_torchs:
-            return None
-        mean, var = (torch.stack(moments).mean(0) for moments in zip(*self.seen))
-        slack = TOLERANCE * (var + self.layer.eps)
-        is_same = ((self.mean - mean).square() <= TOLERANCE * slack).all() and ((self.var - var).abs() <= slack).all()
-        return None if is_same else f"whose class {type(self.layer).__name__} computes others than the paper's"
+        if self.unlike:
+            return self.unlike
+        return None if self.num_calls else "which no batch reaches"
+
+
+def moments_of(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """Return the mean and the unbiased variance over all dimensions but one, in float64 where the device has it."""
+    exact = torch.float32 if x.device.type == "mps" else torch.float64
+    var, mean = torch.var_mean(x.to(exact), dim=[other for other in range(x.dim()) if other != dim])
+    return mean, var
+
+
+def is_close(moments: tuple[Tensor, Tensor], kept: tuple[Tensor, Tensor], eps: float) -> bool:
+    """Say whether what a layer has kept of a batch are the batch's moments; not finite ones are not asked."""
+    (mean, var), (own_mean, own_var) = moments, kept
+    slack = TOLERANCE * (var + eps)
+    is_same = ((own_mean - mean).square() <= TOLERANCE * slack) & ((own_var - var).abs() <= slack)
+    return bool((is_same | ~(mean.isfinite() & var.isfinite())).all())

@@ -4,9 +4,11 @@ import torch
 from torch import Tensor, nn
 
 from bn_repro.config import NORMS, VIRTUAL_NORMS
-from bn_repro.norms.batch_norm import BatchNorm1d, BatchNorm2d, TracedWhole
+from bn_repro.norms.batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, TracedWhole
 from bn_repro.norms.noise import ActivationNoise
-from bn_repro.norms.virtual_batch_norm import VirtualBatchNorm
+from bn_repro.norms.virtual_batch_norm import VirtualBatchNorm, check_features
+
+BATCH_NORMS = {0: BatchNorm1d, 1: BatchNorm1d, 2: BatchNorm2d, 3: BatchNorm3d}  # by the number of spatial dims
 
 
 class OutsideGradientNorm(TracedWhole, nn.Module):
@@ -28,6 +30,7 @@ class OutsideGradientNorm(TracedWhole, nn.Module):
         self.register_buffer("running_var", torch.ones(num_features))
 
     def forward(self, x: Tensor) -> Tensor:  # (N, C, ...) -> same
+        check_features(x, len(self.beta))
         per_feature = (1, -1) + (1,) * (x.dim() - 2)
         if self.training:
             with torch.no_grad():
@@ -47,7 +50,7 @@ class OutsideGradientNorm(TracedWhole, nn.Module):
 
 
 def build_norm(name: str, num_features: int, num_spatial_dims: int, eps: float, momentum: float) -> nn.Module:
-    """Build the norm called `name` for (N, C) inputs (0 spatial dims) or (N, C, H, W) ones (2 spatial dims).
+    """Build the norm called `name` for (N, C) inputs (0 spatial dims), (N, C, L), (N, C, H, W) or (N, C, D, H, W) ones (1 to 3).
 
     `layer` is Ba et al. 2016, `group` Wu & He 2018: they normalize each example by itself, at inference as in training.
     `virtual_batch` is Salimans et al. 2017, `virtual_batch_with_example` 2016: the network needs a reference batch.
@@ -56,12 +59,14 @@ def build_norm(name: str, num_features: int, num_spatial_dims: int, eps: float, 
         momentum: torch's: the weight of the newest batch in the moving averages, where there are any.
 
     Raises:
-        ValueError: no norm has that name.
+        ValueError: no norm has that name, or so many spatial dims.
     """
+    if num_spatial_dims not in BATCH_NORMS:
+        raise ValueError(f"num_spatial_dims={num_spatial_dims} is none of {', '.join(map(str, BATCH_NORMS))}")
     if name == "none":
         return nn.Identity()
     if name == "batch":
-        return {0: BatchNorm1d, 2: BatchNorm2d}[num_spatial_dims](num_features, eps, momentum)
+        return BATCH_NORMS[num_spatial_dims](num_features, eps, momentum)
     if name == "outside_gradient":
         return OutsideGradientNorm(num_features, eps, momentum)
     if name == "outside_gradient_center":

@@ -1,12 +1,14 @@
 """What the forward pass of any network calls and reads in evaluation mode, as torch.fx tells it, and what it cannot see into."""
 
+import builtins
 import functools
 import inspect
 import itertools
+import sys
 import types
 import warnings
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,11 +58,9 @@ def trace_passes(network: nn.Module, whole: Collection[str] = ()) -> Passes:
     """
     if "forward" in vars(network):
         raise ValueError(f"cannot fold {type(network).__name__}: something stands in the place of its forward")
-    optional = {
-        name: parameter.default
-        for name, parameter in inspect.signature(type(network).forward).parameters.items()
-        if parameter.default is not inspect.Parameter.empty
-    }
+    takes = inspect.signature(type(network).forward).parameters.values()
+    optional = {p.name: p.default for p in takes if p.default is not p.empty}
+    required = [p.name for p in takes if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)][1:]  # without self
     passes = Passes()
     untraceable: set[type] = set()
     if len(optional) > MOST_OPTIONAL:
@@ -76,6 +76,9 @@ def trace_passes(network: nn.Module, whole: Collection[str] = ()) -> Passes:
             trace_one(network, concrete, passes, untraceable, whole, arguments)
     with torch.no_grad():
         trace_one(network, optional, passes, untraceable, whole)
+        for name in required[1:]:  # None may be given in the place of these too; what fails then, fails folded as well
+            with suppress(ValueError):
+                trace_one(network, optional | {name: None}, passes, set(untraceable), whole)
     for name, module in network.named_modules():
         is_hooked = has_hooks(module) and module is not network  # whose own hooks no tracer calls
         is_whole = type(module) in untraceable or is_hooked or name in whole
@@ -94,8 +97,11 @@ def trace_one(
         try:
             with keeping_random_numbers(*network.parameters()), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                with NotingReads(subject, passes.read), answering_isinstance(subject):
+                with NotingReads(subject, passes.read), answering_isinstance():
                     graph = tracer.trace(subject, concrete)
+            unused = next((attribute.attr for attribute in tracer.asked if attribute._node is None and not attribute.is_used), None)
+            if unused is not None:
+                raise ValueError(f"it asks whether a tensor has '{unused}'")
             break
         except Exception as error:
             if tracer.failed is None or tracer.failed in untraceable:
@@ -149,6 +155,10 @@ class SeeingTracer(fx.Tracer):
         super().__init__(param_shapes_constant=True)
         self.untraceable, self.whole = untraceable, whole
         self.failed: type | None = None  # the class of the innermost module whose forward pass cannot be traced
+        self.asked: list[TracedAttribute] = []  # attributes that no tensor has
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return Traced(node, self)
 
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
         is_chosen = type(module) in self.untraceable or qualified_name in self.whole or has_hooks(module)
@@ -157,8 +167,7 @@ class SeeingTracer(fx.Tracer):
 
     def call_module(self, module: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:
-            with answering_isinstance(module):
-                return super().call_module(module, forward, args, kwargs)
+            return super().call_module(module, forward, args, kwargs)
         except Exception:
             is_found = module in (self.submodule_paths or {})  # else its caller is at fault
             if self.failed is None and is_found and not self.is_leaf_module(module, ""):
@@ -166,22 +175,56 @@ class SeeingTracer(fx.Tracer):
             raise
 
 
+class Traced(fx.Proxy):
+    """What is traced; it notes which attributes are asked for that no tensor has."""
+
+    def __getattr__(self, name: str) -> fx.proxy.Attribute:
+        attribute = TracedAttribute(self, name)
+        if not hasattr(Tensor, name):
+            self.tracer.asked.append(attribute)
+        return attribute
+
+
+class TracedAttribute(fx.proxy.Attribute, Traced):
+    """An attribute or a method of what is traced."""
+
+    is_used = False
+
+    def __call__(self, *args: Any, **kwargs: Any) -> fx.Proxy:
+        self.is_used = True
+        return super().__call__(*args, **kwargs)
+
+
 @contextmanager
-def answering_isinstance(module: nn.Module) -> Iterator[None]:
-    """Let a module's code, where it asks, find that what is traced is a Tensor, as what is really passed is."""
-    names = getattr(inspect.unwrap(type(module).forward), "__globals__", {})
-    if not is_own_code(module) or "isinstance" in names:
-        yield
-        return
-    names["isinstance"] = is_instance_of
+def answering_isinstance() -> Iterator[None]:
+    """Let all code but torch's, where it asks, find that what is traced is a Tensor, as what is really passed is."""
+    foreign = {
+        id(module): vars(module)  # some stand under two names
+        for name, module in list(sys.modules.items())
+        if isinstance(module, types.ModuleType) and name.split(".")[0] not in (*sys.stdlib_module_names, "torch", "functorch")
+    }
+    answers = {"isinstance": is_instance_of, "is_tensor": is_tensor}
+    asking = [(names, "isinstance") for names in foreign.values() if "isinstance" not in names]
+    asking += [(names, "is_tensor") for names in (*foreign.values(), vars(torch)) if names.get("is_tensor") is torch.is_tensor]
+    before = [names.get(asked) for names, asked in asking]
+    for names, asked in asking:
+        names[asked] = answers[asked]
     try:
         yield
     finally:
-        del names["isinstance"]
+        for (names, asked), own in zip(asking, before):
+            if own is None:
+                del names[asked]
+            else:
+                names[asked] = own
 
 
 def is_instance_of(value: object, classes: Any) -> bool:
-    return isinstance(value, classes) or (isinstance(value, fx.Proxy) and issubclass(Tensor, classes))
+    return builtins.isinstance(value, classes) or (builtins.isinstance(value, fx.Proxy) and issubclass(Tensor, classes))
+
+
+def is_tensor(value: object) -> bool:
+    return is_instance_of(value, Tensor)
 
 
 class NotingReads(TorchFunctionMode):

@@ -42,6 +42,7 @@ class VirtualBatchNorm(nn.Module):
         self.moments: tuple[Tensor, Tensor, int] | None = None  # mean (C,), biased variance (C,), R
 
     def forward(self, x: Tensor) -> Tensor:
+        check_features(x, self.num_features)
         if self.is_reference:
             if self.takes_once and self.moments is not None:
                 raise ValueError("virtual batch norm is called twice in a pass, with two distributions; give each call a norm of its own")
@@ -82,6 +83,16 @@ class VirtualBatchNorm(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.num_features}, eps={self.eps}, has_example={self.has_example}"
+
+
+def check_features(x: Tensor, num_features: int) -> None:
+    """Refuse an input of other features than a norm has, which would be broadcast.
+
+    Raises:
+        ValueError: it is of others.
+    """
+    if x.dim() < 2 or x.shape[1] != num_features:
+        raise ValueError(f"expected (N, {num_features}, ...), got an input of shape {tuple(x.shape)}")
 
 
 def moments_over(x: Tensor, dims: list[int], keepdim: bool = False) -> tuple[Tensor, Tensor]:

@@ -169,6 +169,17 @@ def checked_percentiles(percentiles: Sequence[float]) -> list[float]:
     return sorted(set(percentiles))
 
 
+def checked_names(layers: Sequence[str] | None) -> list[str] | None:
+    """Return names of layers as a list; None for all.
+
+    Raises:
+        ValueError: it is one name, whose letters would be taken for names.
+    """
+    if isinstance(layers, str):
+        raise ValueError(f"layers='{layers}' is one name; give a list, layers=['{layers}']")
+    return None if layers is None else list(layers)
+
+
 def what_it_is(values: object) -> str | None:
     """Say what a value is that cannot be described; None: a tensor of numbers in memory."""
     if not isinstance(values, Tensor):

@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from bn_repro.norms.modes import first_line, keeping_random_numbers, refuse_scripted
+from bn_repro.probes.activations import checked_names
 from bn_repro.probes.undisturbed import LossFunction, loss_and_gradients, trainable_parameters, zero_if_none
 
 
@@ -44,9 +45,10 @@ def gradient_shift(
 
     Raises:
         ValueError: a part is compiled or scripted; a layer is not called, or has no W with a gradient; the optimizer holds none of
-            the network's parameters, or needs a closure.
+            the network's parameters, needs a closure, or has hooks on its step, which a copy would not run.
     """
     refuse_scripted(network, "measure")
+    layers = checked_names(layers)
     compiled = [name for name, module in network.named_modules() if is_compiled(module)]
     if compiled:
         which = f"module '{compiled[0]}'" if compiled[0] else type(network).__name__
@@ -184,6 +186,8 @@ def parameters_after_step(network: nn.Module, optimizer: torch.optim.Optimizer, 
     own = [p for group in optimizer.param_groups for p in group["params"]]
     if not any(p in names for p in own):
         raise ValueError(f"the optimizer holds none of {type(network).__name__}'s parameters")
+    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+        raise ValueError(f"{type(optimizer).__name__} has hooks on its step, which a measurement would not run; remove them first")
     memo: dict[int, Any] = {}
     twin = copy.deepcopy(optimizer, memo)
     for name, value in vars(optimizer).items():  # what an optimizer's own way of being copied leaves out

@@ -105,5 +105,11 @@ def folding_error(network: nn.Module, x: Tensor) -> tuple[int, float]:
     both = [(value, other) for value, other in zip(found, expected, strict=True) if other.is_floating_point() and other.numel()]
     if not both:
         raise ValueError(f"{type(network).__name__} returns no tensor of real numbers for this batch, so that nothing can be compared")
-    errors = [(value - other).abs().max() / other.abs().max() for value, other in both]
-    return len(foldable_pairs(network)), torch.stack(errors).max().item()
+    return len(foldable_pairs(network)), max(relative_gap(value, other) for value, other in both)
+
+
+def relative_gap(found: Tensor, expected: Tensor) -> float:
+    """Return the largest difference over the largest finite number expected; equal infinities and two NaN do not differ."""
+    is_same = (found == expected) | (found.isnan() & expected.isnan())
+    gap = (found - expected).abs().masked_fill(is_same, 0).max()
+    return (gap / expected.masked_fill(~expected.isfinite(), 0).abs().max()).item() if gap != 0 else 0.0

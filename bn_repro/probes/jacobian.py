@@ -13,6 +13,7 @@ from bn_repro.norms.calling import call, is_empty, tensors_in
 from bn_repro.norms.modes import copied, first_line, put_in_evaluation
 from bn_repro.norms.torchs_own import is_followed_by_activation
 from bn_repro.norms.virtual_batch_norm import is_reference_pass
+from bn_repro.probes.activations import checked_names
 from bn_repro.probes.layers import Layer, layers_of
 from bn_repro.probes.undisturbed import undisturbed
 
@@ -63,6 +64,7 @@ def layer_jacobians(
     if is_empty(x) or num_examples < 1:
         raise ValueError(f"num_examples={num_examples} of a batch of {len(tensors_in(x)[0])} leave nothing to measure")
     found = layers_of(network, x)
+    layers = checked_names(layers)
     unknown = [name for name in layers or () if name not in found]
     if unknown:
         raise ValueError(f"{type(network).__name__} has no layer '{unknown[0]}' to measure; choices: {', '.join(found)}")

@@ -13,12 +13,13 @@ from torch.nn.modules.conv import _ConvNd
 
 from bn_repro.norms.modes import is_norm
 from bn_repro.norms.virtual_batch_norm import is_reference_pass
-from bn_repro.probes.activations import LINEAR_RANGE, Site, checked_percentiles, what_it_is
+from bn_repro.probes.activations import LINEAR_RANGE, Site, checked_names, checked_percentiles, what_it_is
 from bn_repro.probes.samples import NUM_SAMPLED, Samples
 from bn_repro.probes.watching import Pass, Watched, between_graphs, is_measuring, unwatch, watch
 
 MEASURES = ("percentiles", "mean", "std", "histogram", "not_finite")
 EVERYWHERE = (-np.inf, np.inf)
+LARGEST = float(np.finfo(np.float32).max)
 
 
 class ActivationRecorder:
@@ -62,9 +63,9 @@ class ActivationRecorder:
         num_bins: int = 100,
         bounds: tuple[float, float] = LINEAR_RANGE,
     ):
-        if min(every, num_sampled, num_bins) < 1 or not bounds[0] < bounds[1]:
+        if min(every, num_sampled, num_bins) < 1 or not -LARGEST <= bounds[0] < bounds[1] <= LARGEST:
             numbers = f"every={every}, num_sampled={num_sampled} and num_bins={num_bins}"
-            raise ValueError(f"{numbers} must be at least 1, and bounds={bounds} ascending")
+            raise ValueError(f"{numbers} must be at least 1, and bounds={bounds} ascending and finite in float32")
         self.network, self.every, self.percentiles = network, every, checked_percentiles(percentiles)
         self.sites = sites_of(network, layers, bounds)
         self.step = 0  # of training passes seen so far
@@ -190,6 +191,7 @@ def sites_of(network: nn.Module, layers: Sequence[str] | None, bounds: tuple[flo
         ValueError: the network has no such layer.
     """
     modules = dict(network.named_modules())
+    layers = checked_names(layers)
     unknown = [name for name in layers or () if name not in modules]
     if unknown:
         raise ValueError(f"{type(network).__name__} has no layer '{unknown[0]}'; its layers are what named_modules() gives")

@@ -145,3 +145,13 @@ def test_the_mean_of_many_tokens_fits_half_precision():
 def test_a_mask_of_another_shape_is_refused():
     with pytest.raises(ValueError, match=r"whether it is real, \(2, 3\); it has shape \(2, 1\)"):
         concat_pooling(torch.zeros(2, 3, 4), torch.ones(2, 1))
+
+
+def test_a_mask_of_scores_and_texts_of_no_token_are_refused():
+    outputs, is_real = torch.randn(2, 3, 4), torch.tensor([[True, True, False], [True, False, False]])
+    scores = torch.zeros(2, 3).masked_fill(~is_real, -torch.inf)
+    with pytest.raises(ValueError, match="1 where a token is real and 0 where it is padding"):
+        concat_pooling(outputs, scores)
+    assert torch.equal(concat_pooling(outputs, is_real.float()), concat_pooling(outputs, is_real))
+    with pytest.raises(ValueError, match="no token"):
+        concat_pooling(torch.zeros(2, 0, 4), torch.ones(2, 0))

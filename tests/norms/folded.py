@@ -37,3 +37,8 @@ def fold_checked(network, x=IMAGES):
 
 def pair(affine=None, norm=None):
     return as_trained(nn.Sequential(affine or nn.Conv2d(4, 5, 1), norm or nn.BatchNorm2d(5), nn.ReLU()))
+
+
+def add_skip(y, h):
+    """Ask, in another file than the network that calls it, for the class of what it is given."""
+    return y + h if isinstance(h, torch.Tensor) else y

@@ -2,10 +2,11 @@
 
 import copy
 
+import folded
 import pytest
 import timm
 import torch
-from folded import IMAGES, as_trained, drawn, fold_checked, pair
+from folded import IMAGES, add_skip, as_trained, drawn, fold_checked, pair
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
@@ -253,3 +254,60 @@ def test_traced_and_scripted_networks():
     with undisturbed(scripted):
         scripted(IMAGES)
     assert all(torch.equal(tensor, before[name]) for name, tensor in scripted.state_dict().items())
+
+
+class Pair(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)
+
+
+class AskingInAnotherFile(Pair):
+    def forward(self, x):
+        h = self.conv(x)
+        return add_skip(self.norm(h), h)
+
+
+class AskingTorch(Pair):
+    def forward(self, x):
+        h = self.conv(x)
+        y = self.norm(h)
+        return y + h if torch.is_tensor(h) else y
+
+
+class AskedForNone(Pair):
+    def forward(self, x, skip):
+        h = self.conv(x)
+        y = self.norm(h)
+        return y + h if skip is None else y + skip
+
+
+class AskingForAttributes(Pair):
+    def forward(self, x):
+        h = self.conv(x)
+        y = self.norm(h)
+        return y if hasattr(h, "mask") else y + h
+
+
+@pytest.mark.parametrize("kind, others", [(AskingInAnotherFile, ()), (AskingTorch, ()), (AskedForNone, (None,))])
+def test_what_a_tensor_would_answer_decides(kind, others):
+    network, x = as_trained(kind()), drawn(2, 3, 5, 5)
+    assert foldable_pairs(network) == []
+    torch.testing.assert_close(fold_batch_norms(network)(x, *others), network.eval()(x, *others))
+    assert torch.is_tensor(x) and "isinstance" not in vars(folded)
+
+
+def test_a_network_that_asks_for_attributes_is_refused():
+    with pytest.raises(ValueError, match="it asks whether a tensor has 'mask'"):
+        fold_batch_norms(AskingForAttributes())
+
+
+def test_a_part_that_gives_itself_for_a_copy_is_refused():
+    class Frozen(nn.Sequential):
+        def __deepcopy__(self, memo):
+            return self
+
+    network = nn.Sequential(Frozen(nn.Linear(3, 4), nn.BatchNorm1d(4))).train()
+    with pytest.raises(ValueError, match="its Frozen gives itself in place of a copy"):
+        fold_batch_norms(network)
+    assert network[0].training and len(network[0]) == 2

@@ -8,6 +8,7 @@ import pytest
 import torch
 from batch_norm_reference import population
 from torch import nn
+from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from bn_repro.norms import BatchNorm1d, OutsideGradientNorm, estimate_population_statistics
@@ -262,3 +263,110 @@ def test_tensors_of_inference_mode():
         layer = BatchNorm1d(3).double()
     estimate_population_statistics(layer, BATCHES)
     assert_is_population(layer)
+
+
+class ChannelsLast(nn.BatchNorm1d):
+    """Of (N, T, C), as code of sequences has it."""
+
+    def forward(self, x):
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+
+class OwnCall(nn.BatchNorm1d):
+    """Torch's function with the momentum that stands in the layer, which counts no batches."""
+
+    def forward(self, x):
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps)
+
+
+def test_subclasses_may_normalize_other_dimensions_and_use_their_momentum():
+    layer = used(ChannelsLast(3))
+    sequences = [x.reshape(2, 3, 3) for x in BATCHES]  # (N, T, C), T = C
+    estimate_population_statistics(layer, sequences)
+    assert_is_population(layer)
+    layer = used(OwnCall(3))
+    estimate_population_statistics(layer, BATCHES)
+    assert_is_population(layer)
+
+
+class OfRecords(nn.BatchNorm1d):
+    def forward(self, record):
+        return super().forward(record["x"])
+
+
+def test_a_norm_that_takes_no_tensor_is_left_and_the_others_are_not():
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.norm = used(nn.BatchNorm1d(3)), used(OfRecords(3))
+
+        def forward(self, x):
+            return self.norm({"x": self.first(x)})
+
+    network = Network()
+    with pytest.warns(UserWarning, match="1 of 2 batch norms keep their statistics: norm, whose class OfRecords takes no tensor"):
+        estimate_population_statistics(network, BATCHES)
+    assert_is_population(network.first)
+    assert (network.norm.running_mean == 7).all()
+
+
+def test_maps_that_are_stored_channels_last_lose_no_digits():
+    x = 1e4 + drawn(16, 4, 16, 16).float()
+    of_both = []
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        layer = nn.BatchNorm2d(4)
+        estimate_population_statistics(layer, [x.to(memory_format=memory_format)])
+        of_both.append(layer)
+        torch.testing.assert_close(layer.running_var.double(), x.double().var((0, 2, 3)), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_a_tuple_of_examples_is_one_argument(size):
+    """As torchvision's detection has it: collate_fn gives tuple(zip(*examples))."""
+
+    class OfSequences(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = used(nn.BatchNorm1d(3))
+
+        def forward(self, sequences, targets=None):
+            assert targets is None
+            return self.norm(torch.cat(sequences))
+
+    examples = [(x, k) for k, x in enumerate(BATCHES * 2)]
+    loader = DataLoader(examples, size, collate_fn=lambda batch: tuple(zip(*batch)))
+    network = OfSequences()
+    assert estimate_population_statistics(network, loader) == 6 // size
+    assert_is_population(network.norm, [torch.cat([x for x, _ in examples[k : k + size]]) for k in range(0, 6, size)])
+
+
+def test_a_wrapper_takes_what_the_network_in_it_takes():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = used(nn.BatchNorm1d(3))
+
+        def forward(self, x, other):
+            return self.norm(x) + other
+
+    for wrap in (nn.DataParallel, torch.optim.swa_utils.AveragedModel):
+        network = wrap(Two())
+        estimate_population_statistics(network, [(x, 1.0) for x in BATCHES])
+        assert_is_population(network.module.norm)
+
+
+def test_a_network_that_standardizes_its_inputs_is_no_norm():
+    """Its dropout stays off, which is no part of it."""
+
+    class Agent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("running_mean", torch.zeros(3).double())
+            self.norm = used(nn.BatchNorm1d(3))
+
+        def forward(self, x):
+            return self.norm(F.dropout(x - self.running_mean, 0.5, self.training))
+
+    network = Agent()
+    estimate_population_statistics(network, BATCHES)
+    assert_is_population(network.norm)

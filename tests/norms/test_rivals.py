@@ -205,3 +205,22 @@ def test_the_faulty_norm_keeps_statistics_under_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         norm(nn.Linear(4, 4)(drawn(6, 4).float()))
     assert norm.running_mean.dtype == torch.float32 and norm.running_mean.abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", ["outside_gradient", "virtual_batch", "virtual_batch_with_example"])
+@pytest.mark.parametrize("num_features, shape", [(3, (6, 1, 4, 4)), (1, (6, 5)), (3, (3,))])
+def test_inputs_of_other_features_are_not_broadcast(name, num_features, shape):
+    norm = build_norm(name, num_features, 2, 1e-5, 0.1)
+    with pytest.raises(ValueError, match=rf"expected \(N, {num_features}, ...\), got an input of shape"):
+        norm(torch.randn(shape))
+
+
+def test_norms_of_sequences_and_volumes():
+    for num_spatial_dims, shape in ((1, (4, 6, 5)), (3, (4, 6, 2, 3, 2))):
+        for name in NORMS:
+            norm = build_norm(name, 6, num_spatial_dims, 1e-5, 0.1)
+            if name in VIRTUAL_NORMS:
+                keep_reference(norm, torch.randn(shape))
+            assert norm(torch.randn(shape)).shape == shape
+    with pytest.raises(ValueError, match="num_spatial_dims=4 is none of 0, 1, 2, 3"):
+        build_norm("batch", 6, 4, 1e-5, 0.1)

@@ -169,3 +169,22 @@ def test_a_function_of_its_own_may_keep_a_variable():
             return Twice.apply(super().forward(x))
 
     assert step_cost(WithTwice(), Weighted(), F.cross_entropy, X, Y, 1, 1)["memory"] > 0
+
+
+@pytest.mark.parametrize("register", ["register_step_pre_hook", "register_step_post_hook"])
+def test_an_optimizer_with_hooks_on_its_step_is_refused(register):
+    network = Weighted()
+    optimizer = torch.optim.SGD(network.parameters(), 0.1)
+    hook = getattr(optimizer, register)(lambda *_: None)
+    with pytest.raises(ValueError, match="SGD has hooks on its step"):
+        gradient_shift(network, optimizer, F.cross_entropy, X, Y)
+    hook.remove()
+    gradient_shift(network, optimizer, F.cross_entropy, X, Y)
+
+
+def test_one_name_in_place_of_a_list_is_refused():
+    network = nn.Sequential(*(nn.Linear(4, 4) for _ in range(11)))
+    with pytest.raises(ValueError, match=r"layers='10' is one name; give a list, layers=\['10'\]"):
+        gradient_shift(network, torch.optim.SGD(network.parameters(), 0.1), F.cross_entropy, X, Y, layers="10")
+    with pytest.raises(ValueError, match="is one name"):
+        layer_jacobians(network, X, generator(), layers="10")

@@ -75,3 +75,16 @@ def test_folding_error_of_dropout_that_never_rests():
     network = nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), MonteCarlo(0.5), nn.Linear(6, 2)).eval()
     num_folded, error = folding_error(network, torch.randn(4, 5, generator=torch.Generator().manual_seed(0)))
     assert num_folded == 1 and error < 1e-5
+
+
+def test_folding_error_of_outputs_that_are_zero_or_infinite():
+    network = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    nn.init.zeros_(network[2].weight), nn.init.zeros_(network[2].bias)
+    assert folding_error(network, X) == (1, 0.0)
+
+    class Masked(nn.Sequential):
+        def forward(self, x):
+            return super().forward(x).masked_fill(torch.tensor([True, False]), -torch.inf)
+
+    nn.init.normal_(network[2].weight)
+    assert folding_error(Masked(*network), X)[1] < 1e-6

@@ -199,3 +199,22 @@ def test_percentiles_without_a_median_are_refused(given):
             make()
     with pytest.raises(ValueError, match="no median between a lower and a higher one"):
         drift(recorded(network, drawn(5, 4), drawn(5, 4), layers=["0"], percentiles=(50, 85)), "out")
+
+
+@pytest.mark.parametrize("bounds", [EVERYWHERE, (0.0, np.inf), (-1e39, 1.0), (np.nan, 1.0)])
+def test_bounds_without_bins_are_refused(bounds):
+    with pytest.raises(ValueError, match="ascending and finite"):
+        ActivationRecorder(nn.Linear(3, 4), bounds=bounds)
+
+
+def test_one_name_in_place_of_a_list_is_refused():
+    with pytest.raises(ValueError, match="layers='10' is one name"):
+        ActivationRecorder(nn.Sequential(*(nn.Linear(3, 3) for _ in range(11))), layers="10")
+
+
+def test_the_deviation_of_huge_values_is_finite_and_that_of_others_is_as_before():
+    network, x = nn.Linear(3, 4), drawn(50, 3)
+    with ActivationRecorder(network, every=1, layers=[""]) as recorder:
+        for scale in (1.0, 1e20):
+            values = network(x * scale)
+            torch.testing.assert_close(torch.tensor(recorder.arrays()["/out/std"][-1]), values.std(correction=0), rtol=1e-5, atol=0)

@@ -15,6 +15,7 @@ from bn_repro.norms.modes import keeping_state
 from bn_repro.probes import (
     ActivationProbe,
     Site,
+    folding_error,
     gradient_shift,
     landscape_along_gradient,
     magnitudes,
@@ -158,3 +159,96 @@ def test_a_collection_that_holds_itself_is_copied_once():
         assert network.also is network.memory is network.memory[1] and network.memory[0] is not before
     assert network.memory[0] is before
     assert network.also is network.memory is network.memory[1]
+
+
+class Clipped(nn.Module):
+    """Constrains its own weights as it passes, as EEGNet's max-norm layers do and critics with clipped weights."""
+
+    def __init__(self, constrain):
+        super().__init__()
+        self.constrain = constrain
+        self.layer, self.norm = nn.Linear(4, 3), nn.BatchNorm1d(3)
+
+    def forward(self, x):
+        self.constrain(self.layer.weight)
+        return self.norm(self.layer(x))
+
+
+def rescale(weight):
+    weight.data = torch.renorm(weight.data, 2, 0, 0.1)
+
+
+def clip(weight):
+    weight.data.clamp_(-0.1, 0.1)
+
+
+def clip_without_gradient(weight):
+    with torch.no_grad():
+        weight.clamp_(-0.1, 0.1)
+
+
+@pytest.mark.parametrize("constrain", [rescale, clip, clip_without_gradient])
+def test_weights_that_a_pass_constrains_have_their_values_back(constrain):
+    network = Clipped(constrain)
+    weight, memory, before = network.layer.weight, network.layer.weight.data_ptr(), network.layer.weight.detach().clone()
+    estimate_population_statistics(network, [X])
+    ActivationProbe(network, [Site("here", network.layer, False, WIDE, OPEN)])(X)
+    magnitudes(network, F.cross_entropy, X, Y)
+    gradient_shift(network, torch.optim.SGD(network.parameters(), 0.1), F.cross_entropy, X, Y)
+    landscape_along_gradient(network, F.cross_entropy, X, Y, 0.1)
+    step_cost(network, Weighted(), F.cross_entropy, X, Y, 1, 1)
+    assert network.layer.weight is weight and weight.data_ptr() == memory and torch.equal(weight, before)
+
+
+def test_a_teacher_in_a_plain_list_is_put_back():
+    class Student(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.hidden, self.layer = {"teachers": [nn.BatchNorm1d(4)]}, nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.layer(self.hidden["teachers"][0](x))
+
+    network = Student()
+    (teacher,) = network.hidden["teachers"]
+    magnitudes(network, F.cross_entropy, X, Y)
+    assert network.hidden["teachers"] == [teacher] and not teacher.running_mean.any() and teacher.num_batches_tracked == 0
+
+
+class Graph:
+    """An input of a class of its own, which networks write to."""
+
+    def __init__(self, x):
+        self.x = x
+
+
+class OfGraphs(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.norm, self.last = nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 3)
+
+    def forward(self, graph):
+        graph.x = self.norm(self.layer(graph.x)).relu()
+        return self.last(graph.x)
+
+
+def test_inputs_of_a_class_of_its_own_are_copied_for_each_pass():
+    network, graph, batches = OfGraphs(), Graph(X), [Graph(X), Graph(X + 1)]
+    assert gradient_shift(network, torch.optim.SGD(network.parameters(), 1e-12), F.cross_entropy, graph, Y)["last/relative"] == 0
+    along = landscape_along_gradient(network, F.cross_entropy, graph, Y, 1e-9)
+    assert along["loss_max"] == pytest.approx(along["loss"], rel=1e-6)
+    assert folding_error(network.eval(), graph)[1] < 1e-5
+    estimate_population_statistics(network, batches)
+    before = network.norm.running_mean.clone()
+    estimate_population_statistics(network, batches)
+    assert torch.equal(network.norm.running_mean, before)
+    assert graph.x is X
+
+
+def test_an_input_that_cannot_be_copied_is_refused():
+    class Locked(Graph):
+        def __deepcopy__(self, memo):
+            raise RuntimeError("no copies of this one")
+
+    with pytest.raises(ValueError, match="an input of class Locked cannot be copied .no copies of this one"):
+        magnitudes(OfGraphs(), F.cross_entropy, Locked(X), Y)
