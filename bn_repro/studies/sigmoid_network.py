@@ -223,12 +223,12 @@ def answer_in_words(answers: Answers) -> str:
         f"{where[suffix]}, to 95 % {fewer(answers[f'fig1-steps-95-{suffix}'])}, to 98 % {fewer(answers[f'fig1-steps-98-{suffix}'])}"
         for suffix in asked
     )
-    nearer = fewer(answers["fig1-distance-common"], "nearer", "farther")
+    distance = fewer(answers["fig1-distance-common"], "smaller", "larger")
     return (
         f"Steps that BN needs to 95 and 98 % of the plain network's accuracy: {steps}. "
         f"BN ends higher by {said('accuracy')}. "
         f"With BN the median input of a last-layer sigmoid travels {fewer(answers['fig1-median-common'], 'less')}, its 15-85 width "
-        f"changes {fewer(answers['fig1-width-common'], 'less')}, and that layer's inputs stay {nearer} to their final distribution."
+        f"changes {fewer(answers['fig1-width-common'], 'less')}, and the distance of that layer's inputs to their final distribution is {distance}."
     )
 
 

@@ -32,7 +32,7 @@ def of_x5(answers: Answers) -> str:
     return (
         f"To 95 % of the plain network's accuracy BN-x5 needs {fewer(steps[0])} steps than the plain network at its best rate and "
         f"{fewer(steps[1])} at the paper's, there {fewer(at_own_rate[1])} than the plain network at BN-x5's own rate (the paper: 14.8). "
-        f"Plain networks at 5 times the paper's rate fail in {fails} of the seeds; beside them BN-x5 {ends}."
+        f"Plain networks at 5 times the paper's rate fail in {fails}; beside them BN-x5 {ends}."
     )
 
 
@@ -48,7 +48,7 @@ def of_baseline(answers: Answers) -> str:
 
 def of_x30(answers: Answers) -> str:
     steps = at_both_rates(answers, "fig2-steps-bn_x30")
-    return f"BN-x30 needs {fewer(steps[0])} and {fewer(steps[1])} (the paper: 11.5)." if steps else ""
+    return f"BN-x30 needs {fewer(steps[0])} at the best rate, {fewer(steps[1])} at the paper's (the paper: 11.5)." if steps else ""
 
 
 def of_own_decay(answers: Answers) -> str:
