@@ -228,7 +228,8 @@ def answer_in_words(answers: Answers) -> str:
         f"Steps that BN needs to 95 and 98 % of the plain network's accuracy: {steps}. "
         f"BN ends higher by {said('accuracy')}. "
         f"With BN the median input of a last-layer sigmoid travels {fewer(answers['fig1-median-common'], 'less')}, its 15-85 width "
-        f"changes {fewer(answers['fig1-width-common'], 'less')}, and the distance of that layer's inputs to their final distribution is {distance}."
+        f"changes {fewer(answers['fig1-width-common'], 'less')}, and the distance of that layer's inputs to their final distribution "
+        f"is {distance}."
     )
 
 
