@@ -12,17 +12,21 @@ from bn_repro.studies.study import Study
 
 @dataclass(frozen=True)
 class Choice:
-    """What `--only` picks.
+    """What one name of `--only` picks, or several.
 
     Args:
         experiments: `<name>/<tier>`, in the order in which they are to be done.
         claims: ids of those to show; None: the first table.
-        arms: `<experiment>/<arm>` of the only runs that are to be done; None: all.
+        arms: `<experiment>/<arm>` of the only runs that are to be done, `<experiment>` of all its runs; None: all.
     """
 
     experiments: Sequence[str]
     claims: frozenset[str] | None
     arms: frozenset[str] | None = None
+
+    def has(self, arm: str) -> bool:
+        """Say whether runs of `<experiment>/<arm>` are to be done."""
+        return self.arms is None or arm in self.arms or arm.split("/")[0] in self.arms
 
 
 def choose(tier: str, only: str | None, studies: Sequence[Study], seconds_of: Callable[[str], float]) -> Choice:
@@ -65,6 +69,21 @@ def choose(tier: str, only: str | None, studies: Sequence[Study], seconds_of: Ca
     if only in of_study:
         return Choice(in_order, frozenset(claim.id for study in studies if study.name == only for claim in study.claims))
     return Choice(in_order, frozenset(id for id, claim in claims.items() if claim.experiments & wanted))
+
+
+def choose_all(tier: str, only: Sequence[str], studies: Sequence[Study], seconds_of: Callable[[str], float]) -> Choice:
+    """Return what all these names pick together; of no name, all of the tier.
+
+    Raises:
+        ValueError: see `choose`.
+    """
+    if len(only) < 2:
+        return choose(tier, only[0] if only else None, studies, seconds_of)
+    choices = [choose(tier, name, studies, seconds_of) for name in only]
+    names = list(dict.fromkeys(name for choice in choices for name in choice.experiments))
+    arms = [choice.arms or {name.split("/")[0] for name in choice.experiments} for choice in choices]
+    claims = [choice.claims or () for choice in choices]
+    return Choice(ordered(names, studies, seconds_of), frozenset().union(*claims), frozenset().union(*arms))
 
 
 def ordered(names: Sequence[str], studies: Sequence[Study], seconds_of: Callable[[str], float]) -> Sequence[str]:

@@ -4,6 +4,7 @@ import argparse
 import math
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -98,13 +99,13 @@ def collect(arguments: argparse.Namespace, choice: "Choice", configs: list[RunCo
     return 0
 
 
-def asked_for(tier: str, only: str | None) -> tuple["Choice", list[RunConfig]]:
+def asked_for(tier: str, only: Sequence[str]) -> tuple["Choice", list[RunConfig]]:
     """Return what is to be done and shown, and the configs of its runs in that order.
 
     Raises:
         ValueError: there is no such thing.
     """
-    from bn_repro.launcher.choice import choose
+    from bn_repro.launcher.choice import choose_all
     from bn_repro.studies import STUDIES
 
     configs = cache(configs_of)
@@ -113,8 +114,8 @@ def asked_for(tier: str, only: str | None) -> tuple["Choice", list[RunConfig]]:
         known = [estimated_seconds(config, PUBLISHED) for config in configs(experiment)]
         return sum(math.inf if seconds is None else seconds for seconds in known)
 
-    choice = choose(tier, only, STUDIES, seconds_of)
-    wanted = [config for name in choice.experiments for config in configs(name) if choice.arms is None or arm_of(config) in choice.arms]
+    choice = choose_all(tier, only, STUDIES, seconds_of)
+    wanted = [config for name in choice.experiments for config in configs(name) if choice.has(arm_of(config))]
     return choice, with_needed_runs(wanted)
 
 

@@ -29,8 +29,8 @@ def parse() -> argparse.Namespace:
     """
     parser = Parser(prog="./scripts/reproduce.sh", description=DESCRIPTION)
     parser.add_argument("--tier", default="quick", type=one_of(TIERS), help=f"size of all experiments: {', '.join(TIERS)} (default: quick)")
-    only = "do the runs of one study, of one experiment, or those that one claim needs"
-    parser.add_argument("--only", type=words, metavar="STUDY_EXPERIMENT_OR_CLAIM", help=only)
+    only = "do the runs of a study, of an experiment, or those that a claim needs; or of several, with commas between"
+    parser.add_argument("--only", type=names, default=(), metavar="STUDY_EXPERIMENT_OR_CLAIM", help=only)
     parser.add_argument("--jobs", type=num_jobs, metavar="N", help="runs at once (default: one a core)")
     launcher = "where runs are done: cores of this machine (default), jobs of slurm, or local, which tries out here what slurm does"
     parser.add_argument("--launcher", default="cores", type=one_of(LAUNCHERS), help=launcher)
@@ -43,14 +43,18 @@ def parse() -> argparse.Namespace:
     arguments = parser.parse_args()
     refuse_idle(arguments)
     arguments.jobs = arguments.jobs or os.cpu_count()
-    if arguments.only:
-        refuse_unknown(arguments.only, arguments.tier)
+    for name in arguments.only:
+        refuse_unknown(name, arguments.tier)
     is_doing = not arguments.collect and not arguments.dry_run
     if arguments.launcher != "cores" and is_doing:
         refuse_cluster(arguments.launcher, arguments.slurm)
     if arguments.launcher != "slurm" and is_doing:  # a cluster's nodes are other machines
         refuse_tier(arguments.tier, arguments.only)
     return arguments
+
+
+def names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(words(text).split(",")))
 
 
 def refuse_idle(arguments: argparse.Namespace) -> None:
@@ -77,10 +81,11 @@ def refuse_cluster(launcher: str, settings: Sequence[str]) -> None:
     given_settings(settings)
 
 
-def refuse_tier(tier: str, only: str | None) -> None:
+def refuse_tier(tier: str, only: Sequence[str]) -> None:
     """Refuse what this machine lacks for a tier, as the first run of each experiment tells."""
-    names = [name for name in experiments(tier) if only in (name, name.split("/")[0])] or experiments(tier)
-    for config in (config_of(grid(name)[0]) for name in names):
+    chosen = [name for name in experiments(tier) if {name, name.split("/")[0]} & set(only)]
+    is_known = len(chosen) == len(only)  # else some are studies or claims
+    for config in (config_of(grid(name)[0]) for name in (chosen if is_known and only else experiments(tier))):
         try:
             refuse_device(config.device)
             check_folder("results_folder", config.results_folder)

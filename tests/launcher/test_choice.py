@@ -49,9 +49,18 @@ def test_a_claim_needs_its_experiments():
 
 
 def test_of_a_claims_experiments_its_arms_alone_are_done():
-    _, configs = asked_for("long", "fig2-steps-bn_x5")
+    _, configs = asked_for("long", ["fig2-steps-bn_x5"])
     assert {arm_of(config) for config in configs} == {"inception/inception", "inception/bn_x5"}
     assert len(configs) == 15  # five seeds of each arm, and of the plain networks of the control
+
+
+def test_several_names_are_done_together():
+    choice, configs = asked_for("long", ["fig2-steps-bn_x5", "mnist_best", "lr_sweep/long"])
+    assert sorted(choice.experiments) == ["inception/long", "lr_sweep/long", "mnist_best/long"]
+    of_each = [asked_for("long", [name]) for name in ("fig2-steps-bn_x5", "mnist_best", "lr_sweep/long")]
+    assert {config.name for config in configs} == {config.name for _, configs in of_each for config in configs}
+    assert len(configs) == sum(len(configs) for _, configs in of_each)
+    assert choice.claims == frozenset().union(*(choice.claims for choice, _ in of_each))
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def test_jobs_still_in_the_queue_are_joined_not_submitted_again(command, tmp_pat
     def look(seconds):
         looks.append(seconds)
         for norm in ("none", "batch"):
-            finish(next(config for config in reproduce.asked_for("smoke", "mnist_sigmoid")[1] if config.norm == norm))
+            finish(next(config for config in reproduce.asked_for("smoke", ["mnist_sigmoid"])[1] if config.norm == norm))
 
     monkeypatch.setattr(cluster.time, "sleep", look)
     code, printed = command("--launcher", "local")
