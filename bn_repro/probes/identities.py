@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from bn_repro.norms import fold_batch_norms, foldable_pairs, normalizing_by_batch
+from bn_repro.norms import fold_batch_norms, normalizing_by_batch
 from bn_repro.norms.calling import call, tensors_in
 from bn_repro.norms.modes import copied, evaluating, first_line
 from bn_repro.probes.layers import not_in_sequence
@@ -105,7 +106,12 @@ def folding_error(network: nn.Module, x: Tensor) -> tuple[int, float]:
     both = [(value, other) for value, other in zip(found, expected, strict=True) if other.is_floating_point() and other.numel()]
     if not both:
         raise ValueError(f"{type(network).__name__} returns no tensor of real numbers for this batch, so that nothing can be compared")
-    return len(foldable_pairs(network)), max(relative_gap(value, other) for value, other in both)
+    num_folded = num_batch_norms(network) - num_batch_norms(folded)
+    return num_folded, max(relative_gap(value, other) for value, other in both)
+
+
+def num_batch_norms(network: nn.Module) -> int:
+    return sum(isinstance(module, _BatchNorm) for module in network.modules())
 
 
 def relative_gap(found: Tensor, expected: Tensor) -> float:
