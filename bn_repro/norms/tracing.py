@@ -25,6 +25,7 @@ ABOUT_TENSORS = ("dtype", "device", "shape", "ndim", "layout", "is_cuda", "requi
 ABOUT_GETTERS = {getattr(Tensor, name).__get__ for name in ABOUT_TENSORS if inspect.isgetsetdescriptor(getattr(Tensor, name))}
 ABOUT_FUNCTIONS = {getattr(Tensor, name) for name in ABOUT_TENSORS if callable(getattr(Tensor, name))}
 
+NOT_ASKING = {*sys.stdlib_module_names, "torch", "functorch"}  # packages whose code asks no traced value for its class
 MOST_OPTIONAL = 5  # arguments, of which all 32 settings are traced
 
 
@@ -201,7 +202,7 @@ def answering_isinstance() -> Iterator[None]:
     foreign = {
         id(module): vars(module)  # some stand under two names
         for name, module in list(sys.modules.items())
-        if isinstance(module, types.ModuleType) and name.split(".")[0] not in (*sys.stdlib_module_names, "torch", "functorch")
+        if isinstance(module, types.ModuleType) and name.split(".")[0] not in NOT_ASKING
     }
     answers = {"isinstance": is_instance_of, "is_tensor": is_tensor}
     asking = [(names, "isinstance") for names in foreign.values() if "isinstance" not in names]
