@@ -4,7 +4,7 @@ from functools import partial
 
 from bn_repro.studies.inception.claims import CLAIMS, FASTER
 from bn_repro.studies.inception.figures import figure_2, figure_3, speedup_by_rate, speedup_by_target
-from bn_repro.studies.inception.measures import BASES, LABELS, OWN_DECAY, PAPERS_RATE, TUNED, Base
+from bn_repro.studies.inception.measures import BASES, LABELS, OWN_DECAY, PAPERS_RATE, TUNED, XAVIER, Base
 from bn_repro.studies.inception.times import table_of_times
 from bn_repro.studies.study import Answers, Figure, Study, of_arms
 from bn_repro.verdicts.judging import Answer
@@ -14,7 +14,7 @@ from bn_repro.verdicts.rules import NOT_RUN
 
 def answer_in_words(answers: Answers) -> str:
     """Say what of section 4.2 has runs: each arm at the plain network's best rate and at the paper's, its own decay, sigmoids."""
-    return " ".join(said for say in (of_x5, of_baseline, of_x30, of_own_decay, of_sigmoids) if (said := say(answers)))
+    return " ".join(said for say in (of_x5, of_baseline, of_x30, of_own_decay, of_xavier, of_sigmoids) if (said := say(answers)))
 
 
 def at_both_rates(answers: Answers, id: str) -> tuple[Answer, Answer] | None:
@@ -56,6 +56,16 @@ def of_own_decay(answers: Answers) -> str:
     if NOT_RUN in [answer.verdict for answer in found.values()]:
         return ""
     return f"With each arm's own best decay: {'; '.join(f'{label} {fewer(answer)}' for label, answer in found.items())}."
+
+
+def of_xavier(answers: Answers) -> str:
+    steps, accuracy = (answers[f"fig{id}-bn_baseline{XAVIER.suffix}"] for id in ("2-steps", "3-best"))
+    if NOT_RUN in (steps.verdict, accuracy.verdict):
+        return ""
+    return (
+        f"From Xavier's initial weights, at the rate that was best without BN on one seed, BN-Baseline needs {fewer(steps)} steps and "
+        f"{gains(accuracy)}; not all plain networks train there (Figure 3)."
+    )
 
 
 def of_sigmoids(answers: Answers) -> str:
