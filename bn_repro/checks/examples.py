@@ -27,7 +27,7 @@ EXAMPLES = {
     "fashion_mnist": ExampleSet((28, 28), 60_000, 10_000),
     "cifar10": ExampleSet((3, 32, 32), 50_000, 10_000),
     "synthetic": ExampleSet((28, 28), 1_200, 600),
-    "synthetic_colour": ExampleSet((3, 32, 32), 1_200, 600),
+    "synthetic_colour": ExampleSet((3, 32, 32), 1_200, 200),
     "imdb": ExampleSet((), 24_902, 0, 2),
     "synthetic_text": ExampleSet((), 400, 0, 2),
 }  # of a folder of images nothing is known

@@ -14,6 +14,7 @@ from bn_repro.data.examples import Indexed
 from bn_repro.data.fetch import fetch
 
 NUM_CLASSES = 10
+MADE_UP = {"synthetic": ((28, 28), 1200, 600), "synthetic_colour": ((32, 32, 3), 1200, 200)}  # shape, training and test images
 COLOURS = {"cifar10": ((0.49139968, 0.48215841, 0.44653091), (0.24703223, 0.24348513, 0.26158784))}  # mean, std of the training set
 
 
@@ -168,8 +169,7 @@ def load_images(config: ImageDataConfig, device: torch.device) -> tuple[Images, 
     Raises:
         DataUnavailable: no source delivers the dataset whole.
     """
-    made_up = {"synthetic": (28, 28), "synthetic_colour": (32, 32, 3)}
-    arrays = synthetic_patterns(made_up[config.name]) if config.name in made_up else fetch(config.name, Path(config.folder))
+    arrays = synthetic_patterns(*MADE_UP[config.name]) if config.name in MADE_UP else fetch(config.name, Path(config.folder))
 
     def as_images(pixels: np.ndarray, labels: np.ndarray) -> Images:
         if config.binarize_at is not None:

@@ -8,7 +8,7 @@ from composed import composed, smoke
 from bn_repro.checks.examples import EXAMPLES
 from bn_repro.checks.runs import check, too_many, without_effect
 from bn_repro.config import DATASETS
-from bn_repro.data.images import NUM_CLASSES, synthetic_patterns
+from bn_repro.data.images import MADE_UP, NUM_CLASSES, synthetic_patterns
 from bn_repro.data.reviews import LABELS, distinct, made_up_reviews
 from bn_repro.data.sources import DATASETS as SOURCES
 
@@ -19,8 +19,8 @@ def test_examples_are_what_is_loaded():
         if EXAMPLES[name].shape:
             height, width, *channels = source.image_shape
             assert EXAMPLES[name].shape == (*channels, height, width)
-    for name, shape in (("synthetic", (28, 28)), ("synthetic_colour", (32, 32, 3))):
-        splits = synthetic_patterns(shape)
+    for name, made_up in MADE_UP.items():
+        splits = synthetic_patterns(*made_up)
         known = EXAMPLES[name]
         assert (len(splits["train"][1]), len(splits["test"][1])) == (known.num_training, known.num_test)
         assert known.num_classes == NUM_CLASSES
