@@ -84,8 +84,8 @@ def refuse_cluster(launcher: str, settings: Sequence[str]) -> None:
 def refuse_tier(tier: str, only: Sequence[str]) -> None:
     """Refuse what this machine lacks for a tier, as the first run of each experiment tells."""
     chosen = [name for name in experiments(tier) if {name, name.split("/")[0]} & set(only)]
-    is_known = len(chosen) == len(only)  # else some are studies or claims
-    for config in (config_of(grid(name)[0]) for name in (chosen if is_known and only else experiments(tier))):
+    is_known = 0 < len(only) == len(chosen)  # else all are asked for, or some are studies or claims
+    for config in (config_of(grid(name)[0]) for name in (chosen if is_known else experiments(tier))):
         try:
             refuse_device(config.device)
             check_folder("results_folder", config.results_folder)

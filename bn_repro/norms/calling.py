@@ -56,13 +56,12 @@ def inputs_of(network: nn.Module, batch: object) -> object:
 
 def num_arguments(network: nn.Module) -> tuple[int, int]:
     """Return how many positional arguments a forward pass requires, and how many it takes at most; of a wrapper, what is in it."""
-    while isinstance(inner := getattr(network, "_orig_mod", None) or getattr(network, "module", None), nn.Module):
-        if inspect.signature(network.forward).parameters.keys() - {"args", "kwargs", "inputs", "input"}:
-            break
-        network = inner
     parameters = inspect.signature(network.forward).parameters.values()
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     is_open = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    wrapped = getattr(network, "_orig_mod", getattr(network, "module", None))  # of torch.compile; of DataParallel, averages and others
+    if is_open and not positional and isinstance(wrapped, nn.Module):
+        return num_arguments(wrapped)
     return sum(p.default is p.empty for p in positional), sys.maxsize if is_open else len(positional)
 
 

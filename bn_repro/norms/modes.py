@@ -14,12 +14,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import is_lazy
 
+from bn_repro.norms.held import OF_MODULES, SIMPLE, modules_of
+
 OF_TORCH = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)  # timm's have children
 GENERATORS = (random.Random, np.random.Generator, np.random.RandomState)
-COLLECTIONS = (dict, list, tuple, set, collections.deque)
-SIMPLE = (bool, int, float, str, type(None))
 MAPPINGS = (dict, collections.OrderedDict, collections.Counter, collections.defaultdict)
-OF_MODULES = frozenset(vars(nn.Module()))  # attributes that all modules have: parameters, hooks
 NORM = r"norm(?!al(?!i[sz]))"  # in the name of a class: BatchNormalization, and not NormalNoise
 
 
@@ -102,26 +101,8 @@ def keeping_random_numbers(*of: object) -> Iterator[None]:
 
 
 def is_plain(tensor: Tensor | None) -> bool:
-    """Say whether a tensor is of no class of its own, such as those of distributed or quantized tensors, and has values."""
-    return tensor is not None and type(tensor) in (Tensor, nn.Parameter) and not tensor.is_meta
-
-
-def modules_of(network: nn.Module) -> list[nn.Module]:
-    """List the modules of a network, those too that it holds in plain collections or unregistered."""
-    found = dict.fromkeys(network.modules())
-    waiting, seen = list(found), set()
-    while waiting:
-        values = [value for name, value in vars(waiting.pop()).items() if name not in OF_MODULES and type(value) not in SIMPLE]
-        while values:
-            value = values.pop()
-            if isinstance(value, nn.Module):
-                new = [module for module in value.modules() if module not in found]
-                found.update(dict.fromkeys(new))
-                waiting += new
-            elif isinstance(value, COLLECTIONS) and id(value) not in seen:
-                seen.add(id(value))
-                values += value.values() if isinstance(value, dict) else value
-    return list(found)
+    """Say whether a tensor has values in memory of its own, as sparse, distributed and quantized ones have not."""
+    return type(tensor) in (Tensor, nn.Parameter) and tensor.layout is torch.strided and not tensor.is_meta  # type: ignore[union-attr]
 
 
 def held_by(module: nn.Module) -> tuple[dict[str, Any], ...]:

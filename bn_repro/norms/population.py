@@ -115,7 +115,7 @@ class Observed:
             layer.num_batches_tracked -= 1 if self.is_torchs else 0  # torch counts an empty batch as one
         elif self.is_torchs:
             self.num_calls += 1
-            if not x.is_cuda and not x.is_contiguous():
+            if x.device.type == "cpu" and not x.is_contiguous():
                 self.moments.append(moments_of(x, 1))
         else:
             self.num_calls += 1

@@ -12,7 +12,7 @@ from bn_repro.probes.activations import spread_out
 NUM_SAMPLED = 20_000  # the ranks of this many drawn values are all off by less than 0.01 with 96 % confidence (Massart 1990)
 # Samples are described so many at once, since each of the dozen calls that takes is slow by itself.
 MAX_WAITING, MAX_SAMPLES = 1_000_000, 200  # values and samples of one size
-HUGE = 2.0**60  # whose square is near the end of float32
+HUGE = 2.0**40  # whose squares' sum is far from the end of float32
 
 
 @dataclass
@@ -81,7 +81,7 @@ class Samples:
         percentiles = below.lerp(above, (ranks - ranks.floor()).to(below.dtype))
         apart = ordered.sub_(mean)  # last, since in place
         is_huge = torch.maximum(apart[:, :1].abs(), apart[:, -1:].abs()) > HUGE
-        scale = torch.where(is_huge, 1 / HUGE, 1.0)  # a power of two, so that no other number changes
+        scale = torch.where(is_huge, HUGE**-2, 1.0)  # a power of two, so that no other number changes
         std = apart.mul_(scale).square_().mean(1, keepdim=True).sqrt_().div_(scale)
         return {
             "percentiles": percentiles.masked_fill_(num_bad == num, torch.nan),

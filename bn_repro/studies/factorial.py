@@ -84,10 +84,10 @@ def weighted(terms: Sequence[tuple[Weights, Sequence[Cells]]]) -> Mean:
     """
     summands = [(weight, [cells[cell] for cells in seeds]) for weights, seeds in terms for cell, weight in weights.items()]
     values = np.sum([[weight * final_accuracy(run) for run in runs] for weight, runs in summands], axis=0)
-    return Mean(values.tolist(), variance_besides=variance_of_images(summands))
+    return Mean(values.tolist(), variance_besides=variance_over_images(summands))
 
 
-def variance_of_images(summands: Sequence[tuple[float, Sequence[Run]]]) -> float:
+def variance_over_images(summands: Sequence[tuple[float, Sequence[Run]]]) -> float:
     """Return the squared standard error of a weighted sum of accuracies, in percentage points, since test images are a sample.
 
     Where records do not say which images are right, it is the most that it can be.

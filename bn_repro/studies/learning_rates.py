@@ -88,7 +88,7 @@ def sweep_claims(suffix: str, network: str, experiment: str, size_in_points: flo
             id=f"lr-range-{suffix}",
             section="4.2.1",
             says=f"{network}: BN makes larger learning rates usable",
-            paper="6 x; x30 trains, x5 without BN fails",
+            paper="6 x: x30 over x5; x30 trains, x5 without BN fails",
             unit="x",
             reference=reference,
             subject=subject,

@@ -1,5 +1,7 @@
 """Do the exact statements say what holds of any network, and nan or a refusal where they cannot?"""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -88,3 +90,19 @@ def test_folding_error_of_outputs_that_are_zero_or_infinite():
 
     nn.init.normal_(network[2].weight)
     assert folding_error(Masked(*network), X)[1] < 1e-6
+
+
+def test_an_output_that_folding_makes_nan_is_no_small_error(monkeypatch):
+    """Whichever of several outputs it is."""
+
+    class Two(nn.Sequential):
+        def forward(self, x):
+            return (super().forward(x), x) if self.is_first else (x, super().forward(x))
+
+    for is_first in (True, False):
+        network = Two(nn.Linear(4, 4), nn.BatchNorm1d(4))
+        network.is_first = is_first
+        broken = copy.deepcopy(network)
+        nn.init.constant_(broken[0].bias, torch.nan)
+        monkeypatch.setattr("bn_repro.probes.identities.fold_batch_norms", lambda _, broken=broken: broken)
+        assert np.isnan(folding_error(network, X)[1])

@@ -200,6 +200,20 @@ def test_weights_that_a_pass_constrains_have_their_values_back(constrain):
     assert network.layer.weight is weight and weight.data_ptr() == memory and torch.equal(weight, before)
 
 
+def test_sparse_parameters_are_let_be():
+    class Sparse(Weighted):
+        def __init__(self):
+            super().__init__()
+            self.sparse = nn.Parameter(torch.eye(4).to_sparse())
+
+        def forward(self, x):
+            return super().forward(torch.sparse.mm(self.sparse, x.T).T)
+
+    network = Sparse()
+    ActivationProbe(network, [Site("here", network.a, False, WIDE, OPEN)])(X)
+    assert torch.equal(network.sparse.to_dense(), torch.eye(4))
+
+
 def test_a_teacher_in_a_plain_list_is_put_back():
     class Student(nn.Module):
         def __init__(self):
