@@ -27,7 +27,7 @@ MEASURES = {
     },
     "magnitudes": {
         "affine": "root mean square of activations",
-        "affine_gradient": "root mean square of the gradients in them",
+        "affine_gradient": "root mean square of the gradients with respect to them",
         "weight_gradient": "root mean square of the gradient in W",
     },
 }

@@ -21,7 +21,7 @@ def magnitudes(network: nn.Module, loss_fn: LossFunction, x: object, y: object) 
     each with the norm that reads it, if one does, under the name of the linear layer or convolution.
 
     The measures: `affine` and `output` of the activations (the output of a layer of the second kind is its norm's),
-    `affine_gradient` and `output_gradient` of the loss's gradients in them, `weight_gradient` of that in W. Of a layer that
+    `affine_gradient` and `output_gradient` of the loss's gradients with respect to them, `weight_gradient` of that in W. Of a layer that
     is called several times, over all calls. One forward and one backward pass, in the modes the network is in, and one
     more forward pass to find layers of the second kind; training is the same, bit for bit, with and without it.
 

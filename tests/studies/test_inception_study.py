@@ -115,7 +115,13 @@ def test_speed_ups_are_drawn_where_runs_are(make, tmp_path, monkeypatch):
         make(f"inception_x5-s{seed}", [0.1, 0.1], has_diverged=True, lr=0.05)
         make(f"bn_x5-s{seed}", rising(0.6, 10), lr=0.05)
         make(f"inception-s{seed}", rising(0.3, 50), experiment="inception_paper_rate", lr=0.0015)
-    assert len(speedup_by_target(tmp_path, "long").runs) == 8
+    assert len(speedup_by_target(tmp_path, "long").runs) == 8 and speedup_by_target(tmp_path, "long").note == ""
+    for seed, accuracies in ((0, [0.1] * ROWS), (1, rising(0.5, 40)), (2, [0.1] * ROWS)):
+        make(f"inception-s{seed}", accuracies, experiment="inception_xavier")
+        make(f"bn_baseline-s{seed}", rising(0.6, 20), experiment="inception_xavier")
+    drawn = speedup_by_target(tmp_path, "long")
+    assert len(drawn.runs) == 10 and drawn.note == "Xavier's initial weights: without 2 seeds whose plain network never reaches 20 %."
+    assert len(drawn.content.axes) == 2 and all(len(axis.lines[0].get_xdata()) > 1 for axis in drawn.content.axes)
     monkeypatch.setattr(inception.figures, "TUNED", TUNED._replace(plateaus=(("long", 40.0),)))
     drawn = speedup_by_rate(tmp_path, "long")
     assert len(drawn.runs) == 10

@@ -99,7 +99,7 @@ def figure_depth(arms: Sequence[Arm]) -> Figure:
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(9, 6))
         axes = figure.subplots(2, 2, sharex=True, sharey="row")
-    rows = (("affine", "activations W u (root mean square)"), ("affine_gradient", "gradients in them (root mean square)"))
+    rows = (("affine", "activations W u (root mean square)"), ("affine_gradient", "gradients of the loss (root mean square)"))
     for row, (measure, words) in zip(axes, rows):
         for axis, moment in zip(row, (0, -1)):
             for label, runs in arms:

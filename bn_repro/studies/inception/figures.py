@@ -10,7 +10,7 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
 
 from bn_repro.figures.style import STYLES, Arm, Style, common_steps, draw_over_seeds, new_figure, thousands
-from bn_repro.measures.accuracy import CHANCE, final_accuracy, reached_infinity, smoothed_accuracy, speedup, steps_to_reach
+from bn_repro.measures.accuracy import CHANCE, best_accuracy, final_accuracy, reached_infinity, smoothed_accuracy, speedup, steps_to_reach
 from bn_repro.records.record import Run
 from bn_repro.studies.inception.measures import BASES, FIGURE_3, LABELS, PAPERS_RATE, TUNED, Base, lowest_peak, speedup_at, target_at
 from bn_repro.studies.study import Drawn, Rows
@@ -101,9 +101,19 @@ def steps_in_words(runs: Sequence[Run], target: float) -> str:
 def speedup_by_target(root: Path, tier: str) -> Drawn | None:
     """Draw, for each base, how many times fewer steps each arm with BN needs than the plain network of its seed, over the target."""
     found = {base: {arm: runs_of(root, base.arm(arm), tier) for arm in ("inception", "bn_baseline", "bn_x5", "bn_x30")} for base in BASES}
+    missed = {base: [seed for seed, run in arms["inception"].items() if best_accuracy(run) < LOWEST_TARGET] for base, arms in found.items()}
+    found = {
+        base: {arm: {seed: run for seed, run in runs.items() if seed not in missed[base]} for arm, runs in arms.items()}
+        for base, arms in found.items()
+    }
     found = {base: arms for base, arms in found.items() if arms["inception"] and arms["bn_baseline"]}
     if not found:
         return None
+    notes = [
+        f"{base.short_title}: without {len(missed[base])} seeds whose plain network never reaches {LOWEST_TARGET:g} %"
+        for base in found
+        if missed[base]
+    ]
     figure, axes = new_figure(len(found), 3.2 * len(found) + 1.6, 3.6, sharey=True)
     shown: list[Run] = []
     for axis, (base, arms) in zip(axes, found.items()):
@@ -122,7 +132,7 @@ def speedup_by_target(root: Path, tier: str) -> Drawn | None:
     axes[0].set(ylabel="times fewer steps than without BN")
     name_ticks(axes[0].yaxis, SPEEDUPS)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
-    return Drawn(figure, shown)
+    return Drawn(figure, shown, f"{'; '.join(notes)}." if notes else "")
 
 
 def speedup_by_rate(root: Path, tier: str) -> Drawn | None:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bn_repro.measures.accuracy import smoothed_accuracy, speedup, steps_to_reach
+from bn_repro.measures.accuracy import best_accuracy, speedup, steps_to_reach
 from bn_repro.measures.contrasts import Pairs
 from bn_repro.records.record import Run
 from bn_repro.verdicts.censored import Ratio
@@ -104,4 +104,4 @@ def speedup_at(references: list[Run], subjects: list[Run], targets: np.ndarray) 
 
 def lowest_peak(runs: list[Run]) -> float:
     """Return the accuracy in percent that every run reaches."""
-    return 100 * min(float(smoothed_accuracy(run)[1].max()) for run in runs)
+    return min(map(best_accuracy, runs))
