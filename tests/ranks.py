@@ -1,11 +1,13 @@
-"""Several processes that do one run together, started for a test as torchrun would start them."""
+"""Forks of a process that has torch loaded: one by one, or several that do one run together as torchrun would start them."""
 
 import multiprocessing
 import os
 import socket
 import sys
 
-FORK = multiprocessing.get_context("fork")  # torch is loaded here already; a child of it starts at once
+import torch._dynamo  # noqa: F401  a second or three, which torch's optimizers need and forks then need not spend again
+
+FORK = multiprocessing.get_context("fork")
 
 
 def start_ranks(target, *arguments, num=2):
@@ -15,8 +17,6 @@ def start_ranks(target, *arguments, num=2):
         port = free.getsockname()[1]
 
     def be_rank(number):
-        import torch
-
         torch.set_num_threads(1)
         names = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": num, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         os.environ.update({name: str(value) for name, value in names.items()})

@@ -7,7 +7,7 @@ ranks must be called by all of them. In a process without others there is one ra
 import atexit
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -78,6 +78,12 @@ def mean_over_ranks(tensor: Tensor) -> Tensor:
     return sum_over_ranks(tensor) / num_ranks() if num_ranks() > 1 else tensor
 
 
+def means_over_ranks(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return each tensor's mean over ranks; all travel as one, since a call costs more than the numbers of a norm."""
+    means = mean_over_ranks(torch.cat([tensor.flatten() for tensor in tensors])).split([tensor.numel() for tensor in tensors])
+    return [mean.reshape(tensor.shape).to(tensor.dtype) for mean, tensor in zip(means, tensors)]
+
+
 def is_on_any_rank(condition: bool) -> bool:
     return condition if num_ranks() == 1 else sum_over_ranks(torch.tensor(float(condition))).item() > 0
 
@@ -109,9 +115,15 @@ def averaging_gradients(network: nn.Module) -> nn.Module:
         return DistributedDataParallel(network, broadcast_buffers=False, find_unused_parameters=True)
 
 
-def moving_averages(network: nn.Module) -> list[tuple[Tensor, Tensor]]:
-    """List (mean, variance) of every norm that keeps them."""
-    return [(m.running_mean, m.running_var) for m in network.modules() if getattr(m, "running_mean", None) is not None]
+def moving_averages(network: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """List the means and the variances of all norms that keep them."""
+    norms = [module for module in network.modules() if getattr(module, "running_mean", None) is not None]
+    return [norm.running_mean for norm in norms], [norm.running_var for norm in norms]
+
+
+def fill(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    for tensor, value in zip(tensors, values, strict=True):
+        tensor.copy_(value)
 
 
 @contextmanager
@@ -120,27 +132,25 @@ def pooled_statistics(network: nn.Module) -> Iterator[None]:
 
     The ranks' parts being equal, E = mean of E_r and Var = mean of Var_r + mean of (E_r - E)^2.
     """
-    if num_ranks() == 1:
+    means, variances = moving_averages(network)
+    if num_ranks() == 1 or not means:
         yield
         return
-    own = [(mean.clone(), var.clone()) for mean, var in moving_averages(network)]
+    own = [tensor.clone() for tensor in (*means, *variances)]
     try:
-        for mean, var in moving_averages(network):
-            pooled = mean_over_ranks(mean)
-            var.copy_(mean_over_ranks(var + (mean - pooled) ** 2))
-            mean.copy_(pooled)
+        pooled = means_over_ranks(means)
+        fill(variances, means_over_ranks([var + (mean - center) ** 2 for var, mean, center in zip(variances, means, pooled)]))
+        fill(means, pooled)
         yield
     finally:
-        for (mean, var), (own_mean, own_var) in zip(moving_averages(network), own):
-            mean.copy_(own_mean)
-            var.copy_(own_var)
+        fill((*means, *variances), own)
 
 
 def average_population_statistics(network: nn.Module) -> None:
     """Make of each rank's Algorithm 2 that over the batches of all ranks: a mean of mu_B and a mean of m/(m-1) var_B."""
-    for mean, var in moving_averages(network):
-        mean.copy_(mean_over_ranks(mean))
-        var.copy_(mean_over_ranks(var))
+    means, variances = moving_averages(network)
+    if num_ranks() > 1 and means:
+        fill((*means, *variances), means_over_ranks((*means, *variances)))
 
 
 def gathered(state: dict[str, Any], network: nn.Module) -> dict[str, Any]:

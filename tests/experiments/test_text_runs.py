@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import multiprocessing
 import os
 import re
 import shutil
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from composed import composed
+from ranks import FORK
 from safetensors.torch import load_file
 
 from bn_repro.baselines.ngrams import NGrams
@@ -29,7 +29,6 @@ from bn_repro.records import files
 from bn_repro.records.record import FINISHED, Run, address_of, run_folder
 
 pytestmark = pytest.mark.usefixtures("restored_torch_settings")
-FORK = multiprocessing.get_context("fork")
 MODEL, HEAD, TUNED, BAG = (f"{name}/smoke" for name in ("text_language_model", "text_head", "text_fine_tuning", "text_bag_of_words"))
 MEASURED = ("seconds", "steps_per_second", "peak_memory_mb")  # what equal runs do not share
 KEPT = (files.METRICS, files.WEIGHTS, files.VOCABULARY, files.FEATURES, files.ACTIVATIONS)

@@ -8,6 +8,7 @@ import time
 
 import pytest
 from composed import smoke
+from ranks import FORK
 from rich.console import Console
 
 from bn_repro.experiments import run as carrying_out
@@ -23,7 +24,6 @@ from bn_repro.records.record import Run, address_of, run_folder
 from bn_repro.training.loop import Interrupted
 
 pytestmark = pytest.mark.usefixtures("restored_torch_settings")
-FORK = multiprocessing.get_context("fork")
 
 
 @pytest.fixture
