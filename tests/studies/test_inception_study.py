@@ -93,6 +93,19 @@ def test_each_sentence_stands_alone(make, tmp_path):
     assert second.startswith("With sigmoid")
 
 
+def test_the_plain_network_at_a_lower_rate_is_a_sentence_of_its_own(make, tmp_path):
+    for seed in range(5):
+        make(f"inception-s{seed}", rising(0.5, 40), experiment="inception_xavier")
+        make(f"bn_baseline-s{seed}", rising(0.6 + 0.001 * seed, 20), experiment="inception_xavier")
+    answered = partial(judge_all, tmp_path, "long", inception.STUDY.claims)
+    assert "lower rate" not in inception.STUDY.in_words({answer.id: answer for answer in answered()})
+    for seed in range(5):
+        make(f"inception-s{seed}", rising(0.55, 40), experiment="inception_xavier_lower")
+    said = inception.STUDY.in_words({answer.id: answer for answer in answered()})
+    assert ". Than the plain network at the next lower rate it needs " in said
+    assert [text.split()[0] for text in said.split("gains ")[1:]] == ["10.2", "5.2"]
+
+
 def test_figure_3_lists_the_arms_beside_the_paper(make):
     runs = [make(f"inception-s{seed}", rising(0.5, 40)) for seed in range(2)]
     failed = [make("inception_x5-s0", [0.1, 0.1], has_diverged=True)]

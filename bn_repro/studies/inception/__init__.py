@@ -5,7 +5,7 @@ from functools import partial
 
 from bn_repro.studies.inception.claims import CLAIMS
 from bn_repro.studies.inception.figures import figure_2, figure_3, speedup_by_rate, speedup_by_target
-from bn_repro.studies.inception.measures import BASES, LABELS, PAPERS_RATE, TUNED, XAVIER, Base
+from bn_repro.studies.inception.measures import BASES, LABELS, PAPERS_RATE, TUNED, XAVIER, XAVIER_LOWER_RATE, Base
 from bn_repro.studies.inception.times import table_of_times
 from bn_repro.studies.study import Answers, Figure, Study, of_arms
 from bn_repro.verdicts.judging import Answer
@@ -49,10 +49,14 @@ def of_xavier(answers: Answers) -> str:
     if NOT_RUN in (steps.verdict, accuracy.verdict):
         return ""
     is_censored = steps.high is None or not math.isfinite(steps.high)
-    return (
+    said = (
         f"From Xavier's initial weights, at the rate that was best without BN on one seed, BN-Baseline needs {fewer(steps)} steps and "
         f"{gains(accuracy)}{'; not all plain networks arrive' if is_censored else ''}."
     )
+    steps, accuracy = (answers[f"fig{id}-bn_baseline{XAVIER.suffix}-lower-rate"] for id in ("2-steps", "3-best"))
+    if NOT_RUN in (steps.verdict, accuracy.verdict):
+        return said
+    return f"{said} Than the plain network at the next lower rate it needs {fewer(steps)} steps, and {gains(accuracy)}."
 
 
 def of_sigmoids(answers: Answers) -> str:
@@ -97,7 +101,7 @@ STUDY = Study(
     title="Inception with and without BN",
     sections="4.2",
     question="How many times fewer steps does Inception need with BN, and how much further does it get?",
-    experiments=(*(base.experiment for base in BASES), "step_cost_inception"),
+    experiments=(*(base.experiment for base in BASES), XAVIER_LOWER_RATE.split("/")[0], "step_cost_inception"),
     claims=CLAIMS,
     figures=(
         *of_base(TUNED),

@@ -1,10 +1,20 @@
 """What section 4.2 claims of its arms, at each base and by each reading of the decay."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from bn_repro.measures.accuracy import CHANCE, accuracy_difference, failed_to_train, final_accuracy
 from bn_repro.measures.contrasts import over_subjects, share_of_seeds
-from bn_repro.studies.inception.measures import LABELS, OWN_DECAY, PAPERS_RATE, TUNED, XAVIER, Base, speedup_to_target
+from bn_repro.studies.inception.measures import (
+    LABELS,
+    OWN_DECAY,
+    PAPERS_RATE,
+    TUNED,
+    XAVIER,
+    XAVIER_LOWER_RATE,
+    Base,
+    speedup_to_target,
+)
 from bn_repro.verdicts.claim import ADDED_LATER, Claim
 from bn_repro.verdicts.rules import Above, Below
 
@@ -104,6 +114,17 @@ def highest(base: Base) -> Iterator[Claim]:
             yield higher_at_same_rate(base, above)
 
 
+def against_lower_rate(claim: Claim, says: str) -> Claim:
+    """Return a claim at Xavier's initial weights against the plain network at a rate at which more of its seeds may train."""
+    return replace(
+        claim,
+        id=f"{claim.id}-lower-rate",
+        says=f"{says} Inception at 0.018, the next lower rate",
+        reference=XAVIER_LOWER_RATE,
+        after_look="Asked when two of five plain networks had not trained at 0.04; the plain runs at 0.018 are younger than the claim.",
+    )
+
+
 SIGMOID_CLAIMS = (
     claim(
         "fig3-best-bn_x5_sigmoid",
@@ -155,4 +176,6 @@ CLAIMS = (
     fails_at_x5(PAPERS_RATE),
     *(claim for arm in ("bn_baseline", "bn_x5") for claim in fewer_steps(XAVIER, arm, against_same_rate=False)),
     *(higher(XAVIER, *arms) for arms in HIGHER[:2]),
+    *(against_lower_rate(claim, "BN-Baseline needs fewer steps to the same accuracy than") for claim in fewer_steps(XAVIER, "bn_baseline")),
+    against_lower_rate(higher(XAVIER, *HIGHER[0]), "BN-Baseline ends higher than"),
 )

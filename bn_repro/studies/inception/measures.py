@@ -78,6 +78,7 @@ XAVIER = Base(
     (("long", 47.72),),
 )
 BASES = (TUNED, OWN_DECAY, PAPERS_RATE, XAVIER)
+XAVIER_LOWER_RATE = "inception_xavier_lower/inception"  # the plain network once more, at a rate at which more seeds may train
 
 
 def target_at(run: Run, targets: tuple[tuple[str, float], ...]) -> float | None:
