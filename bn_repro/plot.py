@@ -51,7 +51,7 @@ def percentiles(recorded: Recorded, place: str | None = None, layers: Sequence[s
                 values = arrays[f"{layer}/{place}/percentiles"]
                 middle = list(arrays["percentiles"]).index(50) if "percentiles" in arrays else values.shape[1] // 2
                 draw_band(axis, arrays["step"], values, middle, style, label)
-        axis.set_title(layer if len(layer) <= WIDEST_NAME else f"…{layer[1 - WIDEST_NAME :]}", loc="left", fontsize=8)
+        axis.set_title(shortened(layer, chosen), loc="left", fontsize=8)
         axis.xaxis.set_major_formatter(thousands)
     for axis in axes[len(chosen) :]:
         axis.set_visible(False)
@@ -59,6 +59,18 @@ def percentiles(recorded: Recorded, place: str | None = None, layers: Sequence[s
     figure.supylabel(f"activations ({place})", fontsize=9)
     add_legend(figure, of_label)
     return figure
+
+
+def shortened(layer: str, among: Sequence[str]) -> str:
+    """Cut a name that is too wide for a panel, where it ends as all others do, and else at its front."""
+    if len(layer) <= WIDEST_NAME:
+        return layer
+    parts = [name.split(".") for name in among]
+    num_common = 0
+    while all(len(name) > num_common + 1 and name[-1 - num_common] == parts[0][-1 - num_common] for name in parts):
+        num_common += 1
+    own = ".".join(layer.split(".")[: -num_common or None]) if len(among) > 1 else layer
+    return own if len(own) <= WIDEST_NAME else f"…{own[1 - WIDEST_NAME :]}"
 
 
 def draw_band(axis: Axes, steps: np.ndarray, values: np.ndarray, middle: int, style: Style, label: str) -> None:
@@ -113,7 +125,8 @@ def drift(recorded: Recorded, place: str | None = None) -> Figure:
         raise ValueError(f"nothing was recorded at '{place}' of {without[0]}")
     maps = {label: distances_to_final(arrays, place) for label, arrays in of_label.items()}  # (layers, records) each
     most_layers = max(map(len, maps.values()))
-    highest = max(float(np.nanmax(distances)) for distances in maps.values()) or 1.0
+    finite = [float(distance) for distances in maps.values() for distance in distances.flat if np.isfinite(distance)]
+    highest = max(finite, default=0.0) or 1.0
     with matplotlib.rc_context({**SETTINGS, "axes.grid": False}):
         figure = Figure(figsize=(3.6 * len(maps) + 1.5, max(2.5, min(0.18 * most_layers, 9.0) + 1)))
         axes = figure.subplots(1, len(maps), squeeze=False)[0]

@@ -33,14 +33,11 @@ class BatchNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
             mean, var = x.mean(0), x.var(0, correction=0)  # autograd differentiates both, which section 2 shows to be necessary
-            self.track(mean.detach(), var.detach() * len(x) / (len(x) - 1))  # to measure accuracy by during training
+            self.population_mean = self.decay * self.population_mean + (1 - self.decay) * mean.detach()  # for accuracies on the way
+            self.population_var = self.decay * self.population_var + (1 - self.decay) * (var.detach() * len(x) / (len(x) - 1))
         else:
             mean, var = self.population_mean, self.population_var
         return self.gamma * (x - mean) / torch.sqrt(var + self.eps) + self.beta
-
-    def track(self, mean: Tensor, unbiased_var: Tensor) -> None:
-        self.population_mean = self.decay * self.population_mean + (1 - self.decay) * mean
-        self.population_var = self.decay * self.population_var + (1 - self.decay) * unbiased_var
 
 
 @torch.no_grad()
@@ -123,6 +120,8 @@ def main() -> None:
     for name, default in defaults.items():
         parser.add_argument(f"--{name}", type=type(default), default=default, help=f"default: {default}")
     chosen = parser.parse_args()
+    if chosen.steps < 1 or not Path(chosen.figure).parent.is_dir() or not chosen.figure.endswith(".svg"):
+        parser.error("--steps must be at least 1, and --figure an .svg in a folder that is there")
     torch.set_num_threads(1)  # more do not pay for layers of 100 units
     torch.set_flush_denormal(True)  # sigmoid networks without BN make denormals, which are slow
     splits = [MNIST(chosen.folder, train=is_train, download=True) for is_train in (True, False)]
@@ -136,7 +135,8 @@ def main() -> None:
             print(f"{label}, step {step}: test accuracy {100 * accuracies[label][-1]:.2f} %", flush=True)
     estimate_population_statistics(network, (x[next(batches)] for _ in range(POPULATION_BATCHES)))
     print(f"{label}, by Algorithm 2's population statistics: {100 * accuracy(network, test_x, test_y):.2f} %")
-    panels = [svg_panel(50, "(a) test accuracy", [(accuracies[label], colour) for label, colour in COLOURS.items()], 0.7, 1, chosen.steps)]
+    curves = [(accuracies[label], colour) for label, colour in COLOURS.items()]
+    panels = [svg_panel(50, "(a) test accuracy", curves, min(0.7, *(curve[-1] for curve, _ in curves)), 1, chosen.steps)]
     limit = max(float(torch.stack(values).abs().max()) for values in inputs.values())
     for left, letter, (label, colour) in zip((380, 710), "bc", COLOURS.items()):
         curves = [(curve, colour) for curve in torch.stack(inputs[label], 1).tolist()]

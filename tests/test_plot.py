@@ -154,3 +154,20 @@ def test_drift_is_drawn_where_all_were_recorded():
     assert len(plot.drift(both).axes) == 3  # two panels and the scale
     with pytest.raises(ValueError, match="nothing was recorded at 'in' of plain"):
         plot.drift(both, "in")
+
+
+def test_a_network_that_reached_infinity_does_not_hide_the_others(arrays):
+    lost = {name: values.copy() for name, values in arrays.items()}
+    for name in lost:
+        if name.endswith("/histogram"):
+            lost[name][-1] = 0  # no finite value in the last record
+    for recorded in ({"lost": lost, "mine": arrays}, {"mine": arrays, "lost": lost}):
+        figure = plot.drift(recorded)
+        assert [axis.collections[0].get_clim() for axis in figure.axes[:2]] == [plot.drift(arrays).axes[0].collections[0].get_clim()] * 2
+
+
+def test_long_names_are_cut_where_they_are_the_same():
+    names = [f"encoder.layer.{number}.attention.output.LayerNorm" for number in range(3)]
+    assert [plot.shortened(name, names) for name in names] == ["encoder.layer.0", "encoder.layer.1", "encoder.layer.2"]
+    assert plot.shortened(names[0], names[:1]) == "…ention.output.LayerNorm"[:1] + names[0][1 - plot.WIDEST_NAME :]
+    assert plot.shortened("fc", names) == "fc"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bn_repro.checks.arguments import MISTAKE, Parser, exit_code_of, one_line, words
 from bn_repro.checks.values import check_folder, shown
-from bn_repro.comparison.runs import find_all, whole_ones
+from bn_repro.comparison.runs import each_once, find_all, whole_ones
 from bn_repro.comparison.settings import differing_knobs, knobs_named, settings_of
 from bn_repro.records import files
 from bn_repro.records.record import Run
@@ -50,12 +50,12 @@ def parse(arguments: Sequence[str] | None = None) -> Request:
         if target.is_dir():
             raise ValueError(f"--figure {shown(path)}: {shown(target)} is a folder")
     runs = find_all(*chosen.runs)
-    complete = whole_ones(runs)
+    complete = each_once(whole_ones(runs))
     if not complete:
         raise ValueError(f"none of the {len(runs)} runs is complete yet")
     if chosen.by:
         knobs_named(chosen.by, complete)
-    return Request(complete, len(runs) - len(complete), chosen.by, chosen.metric, path)
+    return Request(complete, sum(not run.has_summary for run in runs), chosen.by, chosen.metric, path)
 
 
 def act(request: Request) -> int:

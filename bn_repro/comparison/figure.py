@@ -1,7 +1,8 @@
 """How a comparison is drawn: curves with bands or, where one knob takes three numbers or more, the metric against that knob."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -44,20 +45,34 @@ def is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def style_of(number: int) -> Mapping[str, Any]:
+    """Return the colour and the line of one of many settings; neighbours differ in both, and the first 32 in one of them."""
+    return {"color": COLOURS[number % len(COLOURS)], "linestyle": LINES[(number + number // len(COLOURS)) % len(LINES)]}
+
+
 def draw_against(axis: Axes, lines: Sequence[Line], knobs: list[str], knob: str) -> None:
-    """Draw means and intervals against a knob, a line for each setting of the others; without an interval, a point."""
+    """Draw means and intervals against a knob, a line for each setting of the others; without an interval, a point.
+
+    Where the knob has no number, as where it is not set, the mean is a level line that names its value.
+    """
     place = knobs.index(knob)
-    others = list(dict.fromkeys(values[:place] + values[place + 1 :] for values in (line.setting.values for line in lines)))
-    names = short_names(knobs[:place] + knobs[place + 1 :])
-    for number, other in enumerate(others):
-        of_other = [line for line in lines if line.setting.values[:place] + line.setting.values[place + 1 :] == other]
-        points = sorted((line for line in of_other if is_number(line.setting.values[place])), key=lambda line: line.setting.values[place])
+    names = short_names(knobs)
+    curves: dict[tuple[Any, ...], list[Line]] = {}
+    for line in lines:
+        value = line.setting.values[place]
+        others = line.setting.values[:place] + line.setting.values[place + 1 :]
+        curves.setdefault((others, "" if is_number(value) else f"{names[place]} {shown(value)}"), []).append(line)
+    others_names = names[:place] + names[place + 1 :]
+    for number, ((others, level), of_curve) in enumerate(curves.items()):
+        label = ", ".join([*(f"{name} {shown(value)}" for name, value in zip(others_names, others)), *filter(None, [level])])
+        if level:
+            axis.axhline(of_curve[0].mean, **style_of(number), linewidth=1, label=label)
+            continue
+        points = sorted(of_curve, key=lambda line: line.setting.values[place])
         x, mean = np.array([(line.setting.values[place], line.mean) for line in points]).T
         bounds = np.array([(line.low, line.high) if np.isfinite(line.low) else (line.mean, line.mean) for line in points])
-        label = ", ".join(f"{name} {shown(value)}" for name, value in zip(names, other))
-        colour, style = COLOURS[number % len(COLOURS)], LINES[number % len(LINES)]
-        axis.plot(x, mean, color=colour, linestyle=style, marker="o", markersize=3.5, label=label)
-        axis.fill_between(x, *bounds.T, color=colour, alpha=0.15, linewidth=0)
+        axis.plot(x, mean, **style_of(number), marker="o", markersize=3.5, label=label)
+        axis.fill_between(x, *bounds.T, color=style_of(number)["color"], alpha=0.15, linewidth=0)
     values = {float(line.setting.values[place]) for line in lines if is_number(line.setting.values[place])}
     if min(values) > 0 and max(values) >= WIDE * min(values):
         axis.set_xscale("log")
@@ -69,16 +84,20 @@ def draw_against(axis: Axes, lines: Sequence[Line], knobs: list[str], knob: str)
 
 
 def draw_curves(axis: Axes, settings: Sequence[Setting], knobs: Sequence[str], metric: str) -> None:
-    """Draw the metric over training: means, and a band from the lowest to the highest run."""
+    """Draw the metric over training: means, and a band from the lowest to the highest run.
+
+    Runs that ended before the longest of their setting, as those that diverged, are left out of the curve, and counted.
+    """
     for number, setting in enumerate(settings):
         runs = [run for run in setting.runs if len(run.column(metric)[0])]
         if not runs:
             continue
-        steps, values = on_common_steps(runs, metric)
-        colour, style = COLOURS[number % len(COLOURS)], LINES[number % len(LINES)]
-        label = f"{in_words(setting, knobs)} (n = {len(runs)})"
-        axis.plot(steps, values.mean(0), color=colour, linestyle=style, linewidth=1.5, label=label)
-        axis.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
+        last = max(run.column(metric)[0][-1] for run in runs)
+        whole = [run for run in runs if run.column(metric)[0][-1] == last]
+        steps, values = on_common_steps(whole, metric)
+        ended = f", without {len(runs) - len(whole)} that ended earlier" if len(runs) > len(whole) else ""
+        axis.plot(steps, values.mean(0), **style_of(number), linewidth=1.5, label=f"{in_words(setting, knobs)} (n = {len(whole)}{ended})")
+        axis.fill_between(steps, values.min(0), values.max(0), color=style_of(number)["color"], alpha=0.15, linewidth=0)
     axis.set(xlabel="training steps", xlim=(0, None))
     axis.xaxis.set_major_formatter(thousands)
     axis.set_title("means, and bands from the lowest to the highest run", fontsize=9, loc="left")

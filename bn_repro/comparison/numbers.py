@@ -15,7 +15,7 @@ from bn_repro.comparison.settings import Setting, short_names, shown
 from bn_repro.records.record import DIVERGED, Run
 from bn_repro.verdicts.statistics import Mean
 
-LESS_IS_BETTER = ("loss", "error", "seconds", "norm", "shift", "step")  # in a metric's name
+LESS_IS_BETTER = ("loss", "error", "seconds", "norm", "shift", "relative", "step")  # in the last part of a metric's name
 SHARES = "accuracy"  # are fractions, shown in percent
 
 
@@ -60,9 +60,12 @@ def bounded(limit: float, end: float) -> float:
 
 
 def final_value(run: Run, metric: str) -> float | None:
-    """Return the summary's number or, of a metric that is only in the rows, the last one; None where there is none."""
+    """Return the summary's number or, of a metric that is only in the rows, the last one; None where there is none.
+
+    A diverged run ends without a number of its rows: those before it diverged are not where it ended.
+    """
     value = summary_of(run).get(metric)
-    if value is None:
+    if value is None and run.summary.get("status") != DIVERGED:
         _, values = run.column(metric)
         value = values[-1] if len(values) else None
     return float(value) if isinstance(value, (int, float)) else None
@@ -76,7 +79,7 @@ def best_step(run: Run, metric: str) -> float | None:
 
 
 def is_less_better(metric: str) -> bool:
-    return any(word in metric for word in LESS_IS_BETTER)
+    return any(word in metric.split("/")[-1] for word in LESS_IS_BETTER)
 
 
 def check_metric(metric: str, runs: Sequence[Run]) -> None:
@@ -88,7 +91,8 @@ def check_metric(metric: str, runs: Sequence[Run]) -> None:
     in_summaries = [name for run in runs for name, value in summary_of(run).items() if isinstance(value, (int, float))]
     known = list(dict.fromkeys([*in_summaries, *(name for run in runs for row in run.metrics[:1] for name in row if name != "step")]))
     if all(final_value(run, metric) is None for run in runs):
-        raise ValueError(f"--metric {metric}: no run has it{nearest(metric, known)}; choices: {', '.join(known)}")
+        what = "no run ends with a number of it" if metric in known else f"no run has it{nearest(metric, known)}"
+        raise ValueError(f"--metric {metric}: {what}; choices: {', '.join(name for name in known if name != metric)}")
 
 
 def table(lines: Sequence[Line], knobs: Sequence[str], metric: str) -> str:

@@ -1,14 +1,15 @@
 """By which knobs runs differ, and the runs of each setting of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from bn_repro.checks.values import nearest
-from bn_repro.config import Config
+from bn_repro.config.schemas import KNOBS
 from bn_repro.records.record import Run
 
 BUNDLES = ("experiment", "tier", "arm")  # names of many values at once
+WITHOUT_EFFECT = {name for name, knob in KNOBS.items() if not knob.metadata["changes_result"]}  # on a run's numbers
 
 
 @dataclass(frozen=True)
@@ -26,31 +27,22 @@ class Setting:
 def differing_knobs(runs: Sequence[Run]) -> list[str]:
     """Return the knobs that change results, but for the seed, and in which runs differ.
 
-    Of knobs that say the same only one is returned: `norm` for the arm that is named after it, and an arm, tier or experiment
-    for what it sets by itself. A knob that a run's name spells out always is.
+    Of knobs that say the same only one is returned: `norm` for the arm that is named after it, and an arm, tier or experiment,
+    alone or with the knobs that runs' names spell out, for what it sets by itself. A knob that a run's name spells out always is.
     """
-    without_effect = names_without_effect()
-    names = [name for name in dict.fromkeys(name for run in runs for name in run.config) if name not in without_effect | {"seed"}]
+    names = [name for name in dict.fromkeys(name for run in runs for name in run.config) if name not in WITHOUT_EFFECT | {"seed"}]
     differing = [name for name in names if differs(name, runs)]
     bundles = [name for name in BUNDLES if name in differing]
     if "arm" in bundles and all(run.config["arm"] == run.config.get("norm") for run in runs):
         bundles[bundles.index("arm")] = "norm"
-    return bundles + [
-        name
-        for name in differing
-        if name not in (*BUNDLES, "norm") and (is_spelled_out(name, runs) or not is_determined(name, bundles, runs))
-    ]
+    others = [name for name in differing if name not in (*BUNDLES, "norm")]
+    spelled_out = [name for name in others if is_spelled_out(name, runs)]
+    return bundles + [name for name in others if name in spelled_out or not is_determined(name, [*bundles, *spelled_out], runs)]
 
 
-def names_without_effect(schema: type = Config, prefix: str = "") -> set[str]:
-    """Return the dotted names of knobs that change no result."""
-    names: set[str] = set()
-    for one in fields(schema):
-        if isinstance(one.type, type) and is_dataclass(one.type):
-            names |= names_without_effect(one.type, f"{prefix}{one.name}.")
-        elif not one.metadata["changes_result"]:
-            names.add(prefix + one.name)
-    return names
+def identity(run: Run) -> tuple:
+    """Return what two runs have in common that would end the same: where they stand aside, all knobs that change results, and the seed."""
+    return tuple(sorted((name, repr(value)) for name, value in run.config.items() if name not in WITHOUT_EFFECT))
 
 
 def differs(name: str, runs: Sequence[Run]) -> bool:

@@ -80,18 +80,20 @@ def concat_pooling(outputs: Tensor, is_real: Tensor) -> Tensor:
         is_real: (N, T), bool or 0 and 1; False where a token is padding, which never counts, wherever it stands. Each row has a real one.
 
     Raises:
-        ValueError: `is_real` is not of the outputs' shape, which has no token, or has other numbers than 0 and 1.
+        ValueError: `is_real` is not of the outputs' shape (N, T), has other numbers than 0 and 1, or a row without a real token.
     """
+    if outputs.dim() != 3 or not outputs.is_floating_point():
+        raise ValueError(f"outputs must be numbers (N, T, features), not {tuple(outputs.shape)} of {outputs.dtype}")
     if is_real.shape != outputs.shape[:2]:
         raise ValueError(
             f"is_real must say of each token whether it is real, {tuple(outputs.shape[:2])}; it has shape {tuple(is_real.shape)}"
         )
-    if is_real.shape[1] == 0:
-        raise ValueError("texts of no token have nothing to pool")
     if is_real.dtype != torch.bool:
         if not ((is_real == 0) | (is_real == 1)).all():
             raise ValueError("is_real must be 1 where a token is real and 0 where it is padding, not what is added to scores")
         is_real = is_real.bool()
+    if not is_real.any(1).all():
+        raise ValueError(f"row {int((~is_real.any(1)).nonzero()[0])} has no real token to pool")
     places = torch.arange(is_real.shape[1], device=is_real.device)
     last = outputs[torch.arange(len(outputs), device=outputs.device), (places * is_real).argmax(1)]
     is_real = is_real[:, :, None]

@@ -34,19 +34,20 @@ class OutsideGradientNorm(TracedWhole, nn.Module):
         per_feature = (1, -1) + (1,) * (x.dim() - 2)
         if self.training:
             with torch.no_grad():
-                statistics_of = x.to(torch.promote_types(x.dtype, self.running_mean.dtype))  # of 16-bit numbers, in float32
-                var, mean = torch.var_mean(statistics_of, dim=[0, *range(2, x.dim())], correction=0)
+                kept_in = self.running_mean.dtype
+                wide = torch.promote_types(torch.promote_types(x.dtype, kept_in), torch.float32)  # 16 bits do not hold their sums
+                var, mean = torch.var_mean(x.to(wide), dim=[0, *range(2, x.dim())], correction=0)
                 m = x.numel() // x.shape[1]
                 if m < 2:
                     raise ValueError(f"expected more than 1 value per channel when training, got input of shape {tuple(x.shape)}")
-                self.running_mean.lerp_(mean, self.momentum)
-                self.running_var.lerp_(var * m / (m - 1), self.momentum)
+                self.running_mean.lerp_(mean.to(kept_in), self.momentum)
+                self.running_var.lerp_((var * m / (m - 1)).to(kept_in), self.momentum)
         else:
             mean, var = self.running_mean, self.running_var
         xhat = x - mean.view(per_feature)
         if self.has_scale:
             xhat = xhat * torch.rsqrt(var + self.eps).view(per_feature)
-        return self.gamma.view(per_feature) * xhat + self.beta.view(per_feature)
+        return (self.gamma.view(per_feature) * xhat + self.beta.view(per_feature)).to(x.dtype)
 
 
 def build_norm(name: str, num_features: int, num_spatial_dims: int, eps: float, momentum: float) -> nn.Module:

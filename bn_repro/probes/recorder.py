@@ -20,6 +20,7 @@ from bn_repro.probes.watching import Pass, Watched, between_graphs, is_measuring
 MEASURES = ("percentiles", "mean", "std", "histogram", "not_finite")
 EVERYWHERE = (-np.inf, np.inf)
 LARGEST = float(np.finfo(np.float32).max)
+COARSE = 0.9  # of a site's values in two neighbouring bins, or in the two outer ones: its histogram tells too little
 
 
 class ActivationRecorder:
@@ -67,9 +68,11 @@ class ActivationRecorder:
             numbers = f"every={every}, num_sampled={num_sampled} and num_bins={num_bins}"
             raise ValueError(f"{numbers} must be at least 1, and bounds={bounds} ascending and finite in float32")
         self.network, self.every, self.percentiles = network, every, checked_percentiles(percentiles)
+        self._num_bins, self._bounds = num_bins, bounds
         self.sites = sites_of(network, layers, bounds)
         self.step = 0  # of training passes seen so far
         self._num_let_by = 0  # other passes
+        self._num_without_sites = 0  # that called none of the layers
         self._told: set[str] = set()  # sites that are known to have no tensor
         self._steps: list[int] = []  # that are recorded
         self._called: set[str] | None = None  # first sites of modules, in the pass under way, if it is recorded
@@ -130,6 +133,8 @@ class ActivationRecorder:
             self._take_output(sites, output)
         if self._called:
             self._steps.append(self.step - 1)
+        elif self._called is not None:
+            self._num_without_sites += 1
         self._called = self._latest = None
         if not self._is_compiled:
             self._unwatch()
@@ -167,11 +172,12 @@ class ActivationRecorder:
         `{"step": (R,), "percentiles": (P,), "<site>/<measure>": (R, ...)}`: which percentiles, and the measures `percentiles`,
         `mean`, `std`, `histogram`, `range` and `not_finite`, how many of the sampled values are NaN or infinite; these are in
         no percentile and no bin. A site that some recorded passes did not call has nan, or a histogram of no values, there.
-        Without any record a warning says why.
+        Warnings say why there is no record, which layers were never called, and of which the histograms are too coarse.
         """
         if not self._steps:
             passes = f"{self.step} training passes, {self._num_let_by} in evaluation mode or without gradients"
-            warnings.warn(f"nothing was recorded in {passes}; training passes of the network itself are recorded", stacklevel=2)
+            why = "none of the layers was called" if self._num_without_sites else "training passes of the network itself are recorded"
+            warnings.warn(f"nothing was recorded in {passes}; {why}", stacklevel=2)
         rows = self._samples.by_step(self._steps)
         found = {name: value for row in rows.values() for name, value in row.items()}
         columns: dict[str, np.ndarray] = {"step": np.array(self._steps, dtype=int), "percentiles": np.array(self.percentiles)}
@@ -181,7 +187,30 @@ class ActivationRecorder:
                 columns[name] = np.stack([row.get(name, nothing) for row in rows.values()])
             if f"{site.name}/histogram" in found:
                 columns[f"{site.name}/range"] = np.tile(np.array(site.bounds, np.float32), (len(self._steps), 1))
+        described = [sites[0].name for sites in self.sites.values()]  # not outputs of norms, as wide as a gamma that may start at 0
+        silent = [name for name in described if f"{name}/histogram" not in columns and name not in self._told]
+        if self._steps and silent:
+            warnings.warn(f"not recorded, since never called: {listed(silent)}", stacklevel=2)
+        coarse = [name for name in described if is_coarse(columns.get(f"{name}/histogram"))]
+        if coarse:
+            low, high = self._bounds
+            bins = f"two of their {self._num_bins} bins from {low:g} to {high:g}"
+            why = f"the histograms of {listed(coarse)} have nearly all values in {bins}, so that drift hardly shows in them"
+            warnings.warn(f"{why}; give other bounds", stacklevel=2)
         return columns
+
+
+def listed(names: Sequence[str]) -> str:
+    """Name the first two, and count the others."""
+    return ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
+
+
+def is_coarse(counts: np.ndarray | None) -> bool:
+    """Say of histograms (R, bins) whether nearly all their values are in two neighbouring bins, or in the two outer ones."""
+    if counts is None or counts.shape[1] < 3 or not counts.any():
+        return False
+    total = counts.sum(0)
+    return max((total[1:] + total[:-1]).max(), total[0] + total[-1]) > COARSE * total.sum()
 
 
 def sites_of(network: nn.Module, layers: Sequence[str] | None, bounds: tuple[float, float]) -> dict[nn.Module, list[Site]]:

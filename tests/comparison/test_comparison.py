@@ -2,6 +2,8 @@
 
 import csv
 import dataclasses
+import math
+import shutil
 from xml.etree import ElementTree
 
 import pytest
@@ -190,7 +192,7 @@ def test_a_mistake_is_one_line_and_code_2(sweep, capsys, arguments, message):
 
 def lines_drawn(lines, knobs, metric):
     (axis,) = figure.draw(lines, knobs, metric).axes
-    return axis, [(line.get_label(), line.get_xdata().tolist(), line.get_ydata().tolist()) for line in axis.lines]
+    return axis, [(line.get_label(), list(line.get_xdata()), list(line.get_ydata())) for line in axis.lines]
 
 
 def test_three_values_of_a_knob_are_an_axis(sweep):
@@ -221,3 +223,83 @@ def test_a_metric_without_a_curve_is_drawn_as_points(tmp_path):
     axis, drawn = lines_drawn(lines, ["norm"], "seconds")
     assert [label.get_text() for label in axis.get_xticklabels()] == ["norm batch", "norm none"]
     assert axis.containers[1].lines[0].get_ydata().tolist() == [2.5]
+
+
+def test_a_diverged_run_does_not_end_at_its_last_finite_row(tmp_path):
+    for seed in range(2):
+        write(tmp_path, [0.1, 0.5], "norm=none", f"seed={seed}", "train.lr=10", status=DIVERGED)
+        write(tmp_path, [0.1, 0.5], "norm=none", f"seed={seed}", "train.lr=1")
+    good, lost = (numbers.line_of(setting, "loss") for setting in settings_of(find_all(tmp_path), ["train.lr"]))
+    assert (good.n, good.mean) == (2, 0.5) and (lost.n, lost.num_diverged) == (0, 2) and math.isnan(lost.mean)
+
+
+def test_the_same_run_in_two_places_is_one(sweep, capsys):
+    shutil.copytree(files.RUNS / "mnist_sigmoid", sweep / "copy" / "mnist_sigmoid")
+    write(sweep / "other", [0.1, 0.9], "norm=none", "seed=0", "network.depth=9", "train.lr=1.0", "threads=2")
+    assert main(["results", "copy", "other", "--by", "norm", "--figure", "c.svg"]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0].startswith("18 runs by norm") and err.count("once more, of the same knobs and seed") == 19
+    assert len(bn_repro.load_runs("results", "copy")) == 36
+
+
+def test_a_foreign_archive_and_an_empty_folder_are_in_nobodys_way(sweep, capsys):
+    (files.RUNS / "dataset.tar.xz").write_bytes(b"images")
+    (sweep / "mnist_sigmoid").mkdir()
+    assert len(find_all("mnist_sigmoid")) == len(find_all(files.RUNS)) == 18
+    assert "no runs can be read from it: results/runs/dataset.tar.xz" in capsys.readouterr().err
+
+
+def test_a_run_that_ended_early_does_not_end_its_settings_curve(tmp_path):
+    for seed in range(2):
+        write(tmp_path, [0.1, 0.3, 0.5], "norm=none", f"seed={seed}")
+    write(tmp_path, [0.1, 0.1], "norm=none", "seed=2", status=DIVERGED)
+    lines = [numbers.line_of(setting, "accuracy") for setting in settings_of(find_all(tmp_path), ["norm"])]
+    _, drawn = lines_drawn(lines, ["norm"], "accuracy")
+    assert drawn == [("norm none (n = 2, without 1 that ended earlier)", [0, 100, 200], [0.1, 0.3, 0.5])]
+
+
+def test_where_the_axis_has_no_number_the_mean_is_a_level_line(tmp_path):
+    for clip in ("0.1", "0.5", "1", "null"):
+        write(tmp_path, [0.1, 0.5], "norm=none", "seed=0", f"train.clip_norm={clip}")
+    write(tmp_path, [0.1, 0.7], "norm=batch", "seed=0")
+    runs = find_all(tmp_path)
+    knobs = differing_knobs(runs)
+    _, drawn = lines_drawn([numbers.line_of(setting, "accuracy") for setting in settings_of(runs, knobs)], knobs, "accuracy")
+    levels = {label: y for label, x, y in drawn if x == [0, 1]}
+    assert {label: x for label, x, _ in drawn if x != [0, 1]} == {"norm none": [0.1, 0.5, 1]}
+    assert levels == {"norm batch, clip_norm -": pytest.approx([0.71] * 2), "norm none, clip_norm -": pytest.approx([0.51] * 2)}
+
+
+def test_many_settings_look_different():
+    assert len({tuple(figure.style_of(number).items()) for number in range(32)}) == 32
+
+
+def test_what_a_swept_knob_sets_is_no_knob_of_its_own(tmp_path):
+    """`train.lr` follows from the arm and `base.lr`: one curve an arm."""
+    for arm in ("inception", "bn_x5"):
+        for lr in (0.01, 0.02, 0.04):
+            write(tmp_path, [0.1, 0.5], "experiment=inception/smoke", f"arm={arm}", "seed=0", f"base.lr={lr}")
+    runs = find_all(tmp_path)
+    assert differing_knobs(runs) == ["arm", "base.lr"]
+    axis, drawn = lines_drawn(
+        [numbers.line_of(setting, "accuracy") for setting in settings_of(runs, ["arm", "base.lr"])], ["arm", "base.lr"], "accuracy"
+    )
+    assert axis.get_xlabel() == "base.lr"
+    assert [(label, x) for label, x, _ in drawn] == [("arm bn_x5", [0.01, 0.02, 0.04]), ("arm inception", [0.01, 0.02, 0.04])]
+
+
+def test_knobs_without_effect_are_no_settings(tmp_path):
+    for seed in range(2):
+        write(tmp_path, [0.1, 0.5], "norm=none", f"seed={seed}", f"data.workers={2 * seed}", f"threads={seed + 1}")
+    assert differing_knobs(find_all(tmp_path)) == []
+
+
+def test_where_a_metric_is_best():
+    assert all(map(numbers.is_less_better, ("loss", "gradient_shift/hidden.1/shift", "gradient_shift/hidden.1/relative")))
+    assert not any(map(numbers.is_less_better, ("accuracy", "gradient_shift/hidden.1/cosine", "normalized/accuracy")))
+
+
+def test_a_metric_that_is_nowhere_a_number_is_said_to_be_none(tmp_path):
+    write(tmp_path, [0.1], "norm=none", "seed=0")
+    with pytest.raises(ValueError, match="train_loss: no run ends with a number of it; choices: (?!.*train_loss)"):
+        numbers.check_metric("train_loss", find_all(tmp_path))

@@ -153,5 +153,13 @@ def test_a_mask_of_scores_and_texts_of_no_token_are_refused():
     with pytest.raises(ValueError, match="1 where a token is real and 0 where it is padding"):
         concat_pooling(outputs, scores)
     assert torch.equal(concat_pooling(outputs, is_real.float()), concat_pooling(outputs, is_real))
-    with pytest.raises(ValueError, match="no token"):
+    with pytest.raises(ValueError, match="row 0 has no real token"):
         concat_pooling(torch.zeros(2, 0, 4), torch.ones(2, 0))
+    with pytest.raises(ValueError, match="row 1 has no real token"):
+        concat_pooling(outputs, torch.tensor([[1, 1, 0], [0, 0, 0]]))
+
+
+@pytest.mark.parametrize("outputs", [torch.zeros(2, 3), torch.zeros(2, 3, 4, 5), torch.zeros(2, 3, 4, dtype=int)])
+def test_what_is_no_output_of_an_encoder_is_refused(outputs):
+    with pytest.raises(ValueError, match=r"outputs must be numbers \(N, T, features\)"):
+        concat_pooling(outputs, torch.ones(2, 3))

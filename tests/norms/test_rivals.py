@@ -224,3 +224,12 @@ def test_norms_of_sequences_and_volumes():
             assert norm(torch.randn(shape)).shape == shape
     with pytest.raises(ValueError, match="num_spatial_dims=4 is none of 0, 1, 2, 3"):
         build_norm("batch", 6, 4, 1e-5, 0.1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_faulty_norm_of_16_bits_has_finite_statistics_and_the_inputs_type(dtype):
+    """65,536 values a feature, of which float16 cannot hold the number."""
+    norm = OutsideGradientNorm(2).to(dtype)
+    output = norm(torch.randn(64, 2, 32, 32).to(dtype))
+    assert norm.running_var.isfinite().all() and output.dtype == dtype
+    assert OutsideGradientNorm(2)(torch.randn(4, 2, 3, 3).to(dtype)).dtype == dtype

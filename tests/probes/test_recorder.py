@@ -2,6 +2,7 @@
 
 import copy
 import io
+import warnings
 
 import numpy as np
 import pytest
@@ -356,3 +357,37 @@ def test_a_copy_made_while_recording_can_be_folded():
         network(torch.randn(8, 5))
         copied = copy.deepcopy(network)
     assert foldable_pairs(copied) == [("0", "1")]
+
+
+def described(network, x, **options):
+    """Record one training pass, and return what was warned of when it was read."""
+    with ActivationRecorder(network, **options) as recorder:
+        network(x).sum().backward()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        recorder.arrays()
+    return [str(one.message) for one in told]
+
+
+@pytest.mark.parametrize("scale", [0.01, 1000.0])
+def test_histograms_too_coarse_for_a_layer_are_told(scale):
+    """All values in the two bins around 0, or in the two outer ones."""
+    torch.manual_seed(0)
+    network, x = nn.Sequential(nn.Linear(6, 5, bias=False)), torch.randn(400, 6)
+    network[0].weight.data.normal_(0, scale)
+    (said,) = described(network, x)
+    assert said.startswith("the histograms of 0/out have") and "of their 100 bins from -10 to 10" in said
+    assert described(network, x, bounds=(-4 * scale, 4 * scale)) == []
+
+
+def test_the_output_of_a_norm_may_be_nothing_at_first():
+    network = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5))
+    nn.init.zeros_(network[1].weight)
+    assert described(network, torch.randn(400, 6)) == []
+
+
+def test_layers_that_are_never_called_are_told():
+    encoder = nn.TransformerEncoderLayer(16, 2, batch_first=True)
+    assert described(encoder, torch.randn(2, 5, 16)) == ["not recorded, since never called: self_attn.out_proj/out"]
+    (said,) = described(encoder, torch.randn(2, 5, 16), layers=["self_attn.out_proj"])
+    assert said.endswith("none of the layers was called")

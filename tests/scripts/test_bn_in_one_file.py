@@ -82,4 +82,15 @@ def test_it_prints_accuracies_and_draws_the_figure(monkeypatch, tmp_path, capsys
     printed = capsys.readouterr().out
     assert printed.count("step 20: test accuracy") == 2 and printed.count("with BN, by Algorithm 2's population statistics") == 1
     lines = ElementTree.parse(tmp_path / "figure.svg").iter("{http://www.w3.org/2000/svg}polyline")
-    assert [len(line.get("points").split()) for line in lines] == [21] * 8
+    points = [[float(point.split(",")[1]) for point in line.get("points").split()] for line in lines]
+    assert [len(curve) for curve in points] == [21] * 8
+    assert len(set(points[0])) > 1, "accuracies below 70 % are drawn where they are"
+
+
+@pytest.mark.parametrize("mistake", [("--steps", "0"), ("--figure", "nofolder/figure.svg"), ("--figure", "figure.png")])
+def test_a_mistake_is_told_before_anything_is_read(mistake, monkeypatch, capsys):
+    monkeypatch.setattr(one_file, "MNIST", None)
+    monkeypatch.setattr("sys.argv", ["bn_in_one_file.py", *mistake])
+    with pytest.raises(SystemExit, match="2"):
+        one_file.main()
+    assert "--steps must be at least 1, and --figure an .svg in a folder that is there" in capsys.readouterr().err
