@@ -76,7 +76,8 @@ def shortened(layer: str, among: Sequence[str]) -> str:
 def draw_band(axis: Axes, steps: np.ndarray, values: np.ndarray, middle: int, style: Style, label: str) -> None:
     """Draw percentiles (R, P), lowest first, the median being the `middle` one."""
     axis.fill_between(steps, values[:, 0], values[:, -1], color=style.color, alpha=0.2, linewidth=0)
-    axis.plot(steps, values[:, middle], color=style.color, linestyle=style.line, linewidth=1.3, label=label)
+    marker = "o" if len(steps) == 1 else ""
+    axis.plot(steps, values[:, middle], color=style.color, linestyle=style.line, marker=marker, linewidth=1.3, label=label)
 
 
 def ridges(recorded: Recorded, place: str | None = None, layers: Sequence[str] | None = None) -> Figure:
@@ -190,7 +191,11 @@ def styles_of(labels: Mapping[str, Arrays]) -> list[Style]:
     """Return how each network is drawn: an arm of ours as everywhere, others in colours that those do not have."""
     own = {STYLES[label].color for label in labels if label in STYLES}
     others = itertools.cycle(Style(color, line) for line in LINES for color in COLOURS if color not in own)
-    return [STYLES.get(label) or next(others) for label in labels]
+    styles: list[Style] = []
+    for label in labels:
+        style = STYLES.get(label)
+        styles.append(next(others) if style is None or style in styles else style)  # two arms of ours may look the same
+    return styles
 
 
 def add_legend(figure: Figure, of_label: Mapping[str, Arrays]) -> None:

@@ -171,3 +171,13 @@ def test_long_names_are_cut_where_they_are_the_same():
     assert [plot.shortened(name, names) for name in names] == ["encoder.layer.0", "encoder.layer.1", "encoder.layer.2"]
     assert plot.shortened(names[0], names[:1]) == "…ention.output.LayerNorm"[:1] + names[0][1 - plot.WIDEST_NAME :]
     assert plot.shortened("fc", names) == "fc"
+
+
+def test_arms_of_ours_that_look_the_same_elsewhere_do_not_in_one_figure(arrays):
+    first, second = plot.styles_of({"without BN": arrays, "Inception": arrays})
+    assert first != second
+
+
+def test_one_record_is_seen():
+    (line,) = plot.percentiles(train(network(), steps=1)).axes[0].lines
+    assert line.get_marker() == "o"

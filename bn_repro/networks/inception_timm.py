@@ -123,6 +123,9 @@ class TimmInception(Inception):
         for name in after:
             group, _, child = name.partition(".")
             delattr(getattr(self, group), child)
+        self.feature_info = self.feature_info[: last + 1]
+        if after:
+            self.num_features = self.feature_info[last]["num_chs"]
         if prune_head or after:
             self.reset_classifier(0, "")
         return chosen

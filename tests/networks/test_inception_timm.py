@@ -191,6 +191,9 @@ def test_pruned_stages_are_gone_and_the_chosen_levels_stay(name):
     assert [stage for stage, _ in model.stages()][-1] == model.feature_info[1]["module"] and isinstance(model.fc, nn.Identity)
     torch.testing.assert_close(model.forward_intermediates(x, indices=[0, 1], intermediates_only=True), every[:2], rtol=0, atol=0)
     torch.testing.assert_close(model.forward_features(x), every[1], rtol=0, atol=0)
+    torch.testing.assert_close(model.forward_intermediates(x, intermediates_only=True), every[:2], rtol=0, atol=0)
+    model.reset_classifier(7, "avg")
+    assert model(x).shape == (len(x), 7) and model.num_features == every[1].shape[1]
     whole = create(name)
     assert whole.prune_intermediate_layers(1, prune_head=False) == [len(every) - 1] and isinstance(whole.fc, nn.Linear)
     getter = create(name, features_only=True, feature_cls="getter", out_indices=(0, 1)).eval()
