@@ -20,8 +20,8 @@ def check(config: RunConfig) -> None:
         if isinstance(value, str):
             check_text(name, value)
         check_value(name, value, metadata)
-    if not re.fullmatch(r"cpu|cuda(:[0-9]{1,2})?|mps", config.device):
-        raise ValueError(f"device={shown(config.device)} is not a device; choices: cpu, cuda, cuda:N, mps")
+    if not re.fullmatch(r"cpu|cuda(:[0-9]{1,2})?", config.device):
+        raise ValueError(f"device={shown(config.device)} is not a device; choices: cpu, cuda, cuda:N")
     check_wandb_name("wandb.project", config.wandb.project)
     if config.wandb.entity is not None:
         check_wandb_name("wandb.entity", config.wandb.entity)

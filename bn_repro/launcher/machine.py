@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import shutil
-import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.metadata import version
@@ -82,13 +81,9 @@ OF_KIND: dict[str, tuple[Callable[[Any], None], ...]] = {
 @cache
 def refuse_device(name: str) -> None:
     """Refuse a device that is certainly not here; torch alone knows whether one can be used."""
-    kind = name.split(":")[0]
-    if kind == "cuda":
-        is_hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1")
-        is_missing = is_hidden or "+cpu" in version("torch") or not any(map(os.path.exists, DRIVERS))
-    else:
-        is_missing = kind == "mps" and sys.platform != "darwin"
-    if is_missing:
+    is_hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1")
+    is_missing = is_hidden or "+cpu" in version("torch") or not any(map(os.path.exists, DRIVERS))
+    if name.startswith("cuda") and is_missing:
         raise ValueError(f"device={name}: this machine has no such device; cpu is always there")
 
 

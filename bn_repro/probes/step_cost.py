@@ -48,7 +48,7 @@ def step_cost(
         kept, kept_by_other = (side.bytes_kept() for side in sides)
         if not kept_by_other:
             raise ValueError(f"autograd keeps nothing between the passes of {type(other).__name__}, so that memory has no ratio")
-        settle = waiting_for({tensor.device for tensor in (*tensors_in(x), *parameters) if tensor.is_cuda})
+        settle = waiting_for({tensor.device for tensor in (*tensors_in(x), *parameters) if tensor.device.type not in ("cpu", "meta")})
         for side in sides:
             side.seconds(settle)
             side.check_gradients()
@@ -92,7 +92,7 @@ def waiting_for(devices: Iterable[torch.device]) -> Callable[[], None]:
 
     def settle() -> None:
         for device in devices:
-            torch.cuda.synchronize(device)
+            torch.accelerator.synchronize(device)
 
     return settle
 

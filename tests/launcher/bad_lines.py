@@ -176,7 +176,7 @@ def what_does_not_go_together() -> Iterator[tuple[str, ...]]:
         "probe.batch_size=601", "probe.batch_size=1000000", "data.evaluate_size=601", "probe.num_layers=5", "probe.num_layers=1000",
         "probe.num_units=101", "probe.every=7", "probe.gradient_shift_every=15", "train.eval_every=7", "probe.percentiles=[]",
         "probe.percentiles=[15,85]", "probe.percentiles=[50,50]", "train.sync_bn=true", "device=gpu", "device=cuda:", "device=cuda:\uff10",
-        "device=mps:0", "device=CPU", "threads=100000", "threads=1025", "train.trainable=nope", "train.trainable=weight",
+        "device=mps", "device=CPU", "threads=100000", "threads=1025", "train.trainable=nope", "train.trainable=weight",
         "train.trainable='('", "train.trainable='x{99999999999}'", "train.trainable='[[a]'", "train.trainable=" + "a" * 5000,
         "train.trainable='" + "hidden.0.affine.weight|" * 20 + "'", "train.final_lr_ratio=0.5", "network.init=xavier network.init_std=0.2",
         "norm=layer network.norm_momentum=0.5", "norm=none network.norm_eps=0.1", "norm=none network.keep_bias=true", "data.workers=4",
