@@ -131,7 +131,7 @@ def test_mistakes_of_other_scripts(tmp_path):
 
 @pytest.mark.skipif(any(map(os.path.exists, DRIVERS)), reason="there may be a GPU here")
 def test_a_device_that_is_not_here_is_missed_without_torch(tmp_path):
-    lines = [("train.py", ["experiment=mnist_sigmoid/smoke", f"device={name}"]) for name in ("cuda", "cuda:1")]
+    lines = [("train.py", ["experiment=mnist_sigmoid/smoke", f"device={name}"]) for name in ("cuda", "cuda:0", "cuda:1")]
     assert_refused(answers_to(lines, tmp_path))
 
 
