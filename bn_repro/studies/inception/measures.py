@@ -73,7 +73,7 @@ PAPERS_RATE = Base(
 XAVIER = Base(
     "inception_xavier",
     "-xavier",
-    "Base: Xavier's initial weights at their best learning rate without BN; decay 6 times faster with BN-x5",
+    "Base: Xavier's initial weights at the rate that was best without BN on one seed; decay 6 times faster with BN-x5",
     "Xavier's initial weights",
     (("long", 47.72),),
 )
