@@ -169,7 +169,7 @@ def test_a_network_that_reached_infinity_does_not_hide_the_others(arrays):
 def test_long_names_are_cut_where_they_are_the_same():
     names = [f"encoder.layer.{number}.attention.output.LayerNorm" for number in range(3)]
     assert [plot.shortened(name, names) for name in names] == ["encoder.layer.0", "encoder.layer.1", "encoder.layer.2"]
-    assert plot.shortened(names[0], names[:1]) == "…ention.output.LayerNorm"[:1] + names[0][1 - plot.WIDEST_NAME :]
+    assert plot.shortened(names[0], names[:1]) == "…" + names[0][1 - plot.WIDEST_NAME :]
     assert plot.shortened("fc", names) == "fc"
 
 

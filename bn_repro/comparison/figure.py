@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from bn_repro.comparison.numbers import SHARES, Line
 from bn_repro.comparison.settings import Setting, in_words, short_names, shown
 from bn_repro.figures.style import COLOURS, LINES, new_figure, thousands
-from bn_repro.records.record import Run
 
 FEWEST_POINTS = 3  # of a knob, to be an axis
 MOST_TICKS = 12
@@ -89,13 +88,13 @@ def draw_curves(axis: Axes, settings: Sequence[Setting], knobs: Sequence[str], m
     Runs that ended before the longest of their setting, as those that diverged, are left out of the curve, and counted.
     """
     for number, setting in enumerate(settings):
-        runs = [run for run in setting.runs if len(run.column(metric)[0])]
-        if not runs:
+        curves = [(steps, values) for steps, values in (run.column(metric) for run in setting.runs) if len(steps)]
+        if not curves:
             continue
-        last = max(run.column(metric)[0][-1] for run in runs)
-        whole = [run for run in runs if run.column(metric)[0][-1] == last]
-        steps, values = on_common_steps(whole, metric)
-        ended = f", without {len(runs) - len(whole)} that ended earlier" if len(runs) > len(whole) else ""
+        last = max(steps[-1] for steps, _ in curves)
+        whole = [(steps, values) for steps, values in curves if steps[-1] == last]
+        steps, values = on_common_steps(whole)
+        ended = f", without {len(curves) - len(whole)} that ended earlier" if len(curves) > len(whole) else ""
         axis.plot(steps, values.mean(0), **style_of(number), linewidth=1.5, label=f"{in_words(setting, knobs)} (n = {len(whole)}{ended})")
         axis.fill_between(steps, values.min(0), values.max(0), color=style_of(number)["color"], alpha=0.15, linewidth=0)
     axis.set(xlabel="training steps", xlim=(0, None))
@@ -103,9 +102,8 @@ def draw_curves(axis: Axes, settings: Sequence[Setting], knobs: Sequence[str], m
     axis.set_title("means, and bands from the lowest to the highest run", fontsize=9, loc="left")
 
 
-def on_common_steps(runs: Sequence[Run], metric: str) -> tuple[np.ndarray, np.ndarray]:
+def on_common_steps(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     """Return (steps, values (runs, steps)) over the steps that every run measured, whatever their cadences."""
-    curves = [run.column(metric) for run in runs]
     common = reduce(np.intersect1d, (steps for steps, _ in curves))
     return common, np.stack([values[np.isin(steps, common)] for steps, values in curves])
 
