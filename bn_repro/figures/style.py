@@ -43,6 +43,7 @@ STYLES = {
     "BN-x30": Style("#111111", "-"),
     "BN-x5-Sigmoid": Style("#56B4E9", "-."),
     "Inception at x5": Style("#E69F00", ":"),
+    "Inception at 0.018": Style("#E69F00", "-."),
     "Inception at x30": Style("#B8860B", (0, (1, 3))),
     "Inception with sigmoid": Style("#CC79A7", "--"),
 }

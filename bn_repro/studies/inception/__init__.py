@@ -71,7 +71,8 @@ def of_sigmoids(answers: Answers) -> str:
 
 def of_base(base: Base) -> tuple[Figure, Figure]:
     """Return Figures 2 and 3 of one base."""
-    arms = tuple((label, base.arm(arm)) for arm, label in LABELS.items())
+    lower = (("Inception at 0.018", XAVIER_LOWER_RATE),) if base is XAVIER else ()
+    arms = (*((label, base.arm(arm)) for arm, label in LABELS.items()), *lower)
     name = base.suffix
     return (
         Figure(
@@ -82,7 +83,7 @@ def of_base(base: Base) -> tuple[Figure, Figure]:
             "after which a run counts as chance, the dotted line.",
             alt="Accuracy of all arms against steps, on a linear and on a logarithmic axis.",
             draw=of_arms(figure_2, arms),
-            experiments=(base.experiment,),
+            experiments=(base.experiment, *(arm.split("/")[0] for _, arm in lower)),
         ),
         Figure(
             name=f"figure-3{name}",
@@ -91,7 +92,7 @@ def of_base(base: Base) -> tuple[Figure, Figure]:
             "Times fewer: as in the claims, only where all seeds arrived. The paper's numbers are of ImageNet.",
             alt="A table of the arms: learning rate, steps, accuracy, and the paper's.",
             draw=of_arms(partial(figure_3, base), arms),
-            experiments=(base.experiment,),
+            experiments=(base.experiment, *(arm.split("/")[0] for _, arm in lower)),
         ),
     )
 

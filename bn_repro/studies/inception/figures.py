@@ -65,7 +65,7 @@ def figure_3(base: Base, arms: Sequence[Arm]) -> Rows:
     paper = {label: (steps, best) for _, label, steps, best in FIGURE_3}
     _, plain = arms[0]
     target = target_at(plain[0], base.targets)
-    return (HEADERS, *(row_of_figure_3(label, runs, plain, target, *paper[label]) for label, runs in arms))
+    return (HEADERS, *(row_of_figure_3(label, runs, plain, target, *paper.get(label, (None, None))) for label, runs in arms))
 
 
 def row_of_figure_3(
